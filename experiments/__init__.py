@@ -1,0 +1,1 @@
+"""One module per experiment. Each reads from top to bottom like a section of a textbook."""

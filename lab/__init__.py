@@ -1,0 +1,1 @@
+"""What experiments share: the contract, the catalogue, the data, evaluation and the command line."""

@@ -1,0 +1,93 @@
+"""The table of contents. Everything that lists experiments reads it; it imports none of them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+CHAPTERS = {
+    "2.1": "Linear algebra",
+    "2.2": "Calculus and gradients",
+    "2.3": "Probability",
+    "2.4": "Bayesian inference",
+    "2.5": "Information theory",
+    "2.6": "Optimisation",
+    "2.7": "Graphs",
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row: where it belongs, what it asks, how long it takes, what it checks, what to read before.
+
+    The home page runs each experiment in small: it draws ``preview`` (a table, its horizontal and its
+    vertical column), shows ``preview_claim``, and departs from the defaults by ``preview_settings``.
+    """
+
+    name: str
+    chapter: str
+    title: str
+    question: str
+    kind: Literal["instant", "training"]
+    icon: str
+    claim_ids: tuple[str, ...]
+    preview: tuple[str, str, str]
+    preview_claim: str
+    read_first: tuple[str, ...] = ()
+    preview_settings: tuple[tuple[str, object], ...] = ()
+
+
+def _ids(prefix: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}-{i:02d}" for i in range(1, count + 1))
+
+
+EXPERIMENTS = (
+    Experiment(
+        "pca_digits", "2.1", "PCA on digits",
+        "How many directions carry a handwritten digit?",
+        "instant", "grid_on", _ids("2.1-pca", 5),
+        preview=("spectrum", "component", "cumulative_share"), preview_claim="2.1-pca-02",
+    ),
+    Experiment(
+        "clt_batch_variance", "2.3", "Batch variance and the CLT",
+        "Does doubling the batch halve the variance of the gradient?",
+        "instant", "bar_chart", (*_ids("2.3-batch", 1), *_ids("2.3-clt", 5)),
+        preview=("main", "doublings", "log10_measured"), preview_claim="2.3-clt-02",
+        preview_settings=(("replacement", False),),
+    ),
+    Experiment(
+        "em_gmm", "2.4", "EM on a Gaussian mixture",
+        "Does EM always climb, and where does it end?",
+        "instant", "bubble_chart", _ids("2.4-em", 5),
+        preview=("climb", "half_step", "log_likelihood"), preview_claim="2.4-em-02",
+    ),
+    Experiment(
+        "gd_lr_sweep", "2.6", "Learning-rate sweep",
+        "Where is the edge of stability?",
+        "instant", "trending_down", (*_ids("2.6-gd", 5), *_ids("2.2-gd", 1)),
+        preview=("main", "multiple", "log10_excess_loss"), preview_claim="2.2-gd-01",
+        read_first=("pca_digits",),
+    ),
+    Experiment(
+        "sgd_noise", "2.6", "SGD noise",
+        "What does the noise of small batches cost, and what does it buy?",
+        "instant", "grain", (*_ids("2.6-batch", 4), *_ids("2.6-accum", 1)),
+        preview=("main", "epoch", "excess_loss"), preview_claim="2.6-batch-02",
+        read_first=("clt_batch_variance", "gd_lr_sweep"),
+    ),
+    Experiment(
+        "gcn_cora", "2.7", "GCN on Cora",
+        "What do citations add to words?",
+        "training", "hub", (*_ids("2.7-gcn", 3), *_ids("2.7-gat", 1), *_ids("2.7-gnn", 1)),
+        preview=("main", "epoch", "test_accuracy"), preview_claim="2.7-gcn-02",
+        preview_settings=(("compare", "none"), ("seeds", 1)),
+        read_first=("sgd_noise",),
+    ),
+    Experiment(
+        "transe_kg", "2.7", "TransE on a knowledge graph",
+        "Can vectors infer that Paris is in Europe?",
+        "training", "share", (*_ids("2.7-transe", 3), *_ids("2.7-kg", 1)),
+        preview=("training", "step", "mrr"), preview_claim="2.7-transe-02",
+        read_first=("sgd_noise",),
+    ),
+)  # fmt: skip
+
+BY_NAME = {experiment.name: experiment for experiment in EXPERIMENTS}

@@ -1,0 +1,112 @@
+"""Terms of the field in one line each, with the experiment that shows what they mean."""
+
+TERMS: dict[str, tuple[str, str]] = {
+    "accumulation": (
+        "Adding the gradients of several small batches before one update.",
+        "sgd_noise",
+    ),
+    "Berry-Esseen bound": (
+        "How far a standardised mean can still be from normal at sample size n.",
+        "clt_batch_variance",
+    ),
+    "BIC": (
+        "Log-likelihood less a charge for each parameter; compares models of different size.",
+        "em_gmm",
+    ),
+    "bisection": (
+        "Halving an interval around a threshold until it is known to rounding.",
+        "gd_lr_sweep",
+    ),
+    "central limit theorem": (
+        "Standardised means of draws with finite variance tend to N(0, 1).",
+        "clt_batch_variance",
+    ),
+    "composition": (
+        "Following one relation after another: capital of, then part of.",
+        "transe_kg",
+    ),
+    "condition number": (
+        "Largest over smallest curvature, κ: how slow gradient descent must be.",
+        "gd_lr_sweep",
+    ),
+    "Dirichlet energy": (
+        "How much a signal differs between neighbours of a graph; zero when over-smoothed.",
+        "gcn_cora",
+    ),
+    "edge of stability": (
+        "The learning rate 2/λ_max past which gradient descent diverges.",
+        "gd_lr_sweep",
+    ),
+    "ELBO": (
+        "A lower bound of the log-likelihood that EM raises in turns.",
+        "em_gmm",
+    ),
+    "embedding": (
+        "A vector for each thing, placed so that geometry stands for meaning.",
+        "transe_kg",
+    ),
+    "explained variance ratio": (
+        "The share of all variance that lies along a component.",
+        "pca_digits",
+    ),
+    "finite-population correction": (
+        "(N − B)/(N − 1): draws without replacement vary less.",
+        "clt_batch_variance",
+    ),
+    "gradient noise scale": (
+        "tr(Σ)/|G|²: the batch size at which noise and signal are even.",
+        "sgd_noise",
+    ),
+    "graph convolution": (
+        "A layer that averages over neighbours before it mixes features.",
+        "gcn_cora",
+    ),
+    "heavy ball": (
+        "Gradient descent with a memory of its last step; turns κ into √κ.",
+        "gd_lr_sweep",
+    ),
+    "Hits@k": (
+        "The share of questions whose right answer is among the first k.",
+        "transe_kg",
+    ),
+    "log-sum-exp": (
+        "Adding probabilities through their logarithms without underflow.",
+        "em_gmm",
+    ),
+    "margin ranking loss": (
+        "Asks a true fact to beat a corrupted one by a margin.",
+        "transe_kg",
+    ),
+    "mean reciprocal rank": (
+        "The average of 1/rank of the right answer.",
+        "transe_kg",
+    ),
+    "over-smoothing": (
+        "Deep graph networks make all nodes alike.",
+        "gcn_cora",
+    ),
+    "principal component": (
+        "A direction of largest variance, given those before it.",
+        "pca_digits",
+    ),
+    "receptive field": (
+        "The nodes that can change an output: K layers see K hops.",
+        "gcn_cora",
+    ),
+    "responsibility": (
+        "The share of a point that a mixture component answers for.",
+        "em_gmm",
+    ),
+    "saddle point": (
+        "Flat, but a minimum one way and a maximum another; noise leaves it.",
+        "sgd_noise",
+    ),
+    "singular value": (
+        "How much a matrix stretches along one of its directions.",
+        "pca_digits",
+    ),
+    "stationary floor": (
+        "The loss that constant-rate SGD keeps above the minimum, about α/B.",
+        "sgd_noise",
+    ),
+}

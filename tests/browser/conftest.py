@@ -1,0 +1,136 @@
+"""A real server and a real Chromium, with what it takes to know that a page has settled."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SETTLED = """() => {
+  const find = (id) => document.querySelector(`[data-testid="${id}"]`);
+  const app = find('stApp');
+  return app && app.dataset.testConnectionState === 'CONNECTED'
+    && app.dataset.testScriptState === 'notRunning'
+    && document.querySelector('[data-testid="stMain"] [data-testid="stElementContainer"]')
+    && !find('stSkeleton') && !document.querySelector('[data-stale="true"]');
+}"""
+# Streamlit's own client asks for these two under a deep link first and gets a 404: nothing of ours.
+STREAMLIT_PROBES = ("/_stcore/health", "/_stcore/host-config")
+
+
+def chromium() -> str | None:
+    """A Chromium on this machine: $CHROMIUM, or one of the usual names."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if chromium() is None and not os.environ.get("CI"):
+                item.add_marker(pytest.mark.skip(reason="no Chromium found: install one or set $CHROMIUM"))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    return {**browser_type_launch_args, "executable_path": chromium(), "args": FLAGS}
+
+
+@contextmanager
+def served(log: Path):
+    """A server of its own on a free port; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
+    command += [f"--server.port={port}", "--server.address=127.0.0.1"]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
+        url, start = f"http://127.0.0.1:{port}", time.monotonic()
+        try:
+            while True:
+                try:
+                    if urllib.request.urlopen(url + "/_stcore/health", timeout=1).status == 200:
+                        break
+                except OSError:
+                    time.sleep(0.05)
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() - start < 60, log.read_text()
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def app_url(tmp_path_factory):
+    """One server for all tests but those that need a cold one."""
+    with served(tmp_path_factory.mktemp("server") / "log") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def other_url(tmp_path_factory):
+    """Another server, to open links that were made on the first."""
+    with served(tmp_path_factory.mktemp("other") / "log") as url:
+        yield url
+
+
+@pytest.fixture
+def cold_url(tmp_path):
+    """A server that nobody has opened yet."""
+    with served(tmp_path / "log") as url:
+        yield url
+
+
+def settle(page) -> None:
+    """Wait until the script has ended and nothing is left to draw."""
+    page.wait_for_function(SETTLED, timeout=60_000)
+
+
+def watch(page) -> list[str]:
+    """Collect what goes wrong in the browser from now on."""
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
+    page.on(
+        "requestfailed",
+        lambda r: faults.append(f"request failed: {r.url}") if "127.0.0.1" not in r.url else None,
+    )
+    page.on("response", lambda r: faults.append(f"{r.status}: {r.url}") if _is_fault(r) else None)
+    page.on("console", lambda m: faults.append(m.text) if m.type == "error" and "404" not in m.text else None)
+    return faults
+
+
+def _is_fault(response) -> bool:
+    return response.status >= 400 and not response.url.endswith(STREAMLIT_PROBES)
+
+
+def visit(page, url: str) -> None:
+    """Open an address and wait until it has settled."""
+    page.goto(url)
+    settle(page)
+
+
+def press_slider(page, widget: str) -> None:
+    """Move a slider one step up by the keyboard."""
+    page.locator(f".st-key-{widget} input[type=range], .st-key-{widget} [role=slider]").first.focus()
+    page.keyboard.press("ArrowRight")

@@ -1,0 +1,162 @@
+"""The workbench in a real browser: predict, compare, share, find, and use without a mouse."""
+
+import json
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from lab.catalogue import BY_NAME
+from lab.evaluate import load
+from tests.browser.conftest import press_slider, settle, visit
+
+NAMES = list(BY_NAME)
+
+
+def tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_challenge_is_revealed_on_every_page(app_url, page, name):
+    visit(page, f"{app_url}/{name}")
+    card = page.locator(f".st-key-{name}_challenge_0")
+    card.get_by_role("button", name="Reveal").click()
+    expect(card.get_by_text("You did not guess.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def test_home_remembers_what_was_predicted(app_url, page):
+    visit(page, f"{app_url}/pca_digits")
+    field = page.locator(".st-key-pca_digits_challenge_0 input")
+    field.fill("21")
+    field.press("Enter")
+    page.locator(".st-key-pca_digits_challenge_0").get_by_role("button", name="Reveal").click()
+    expect(page.get_by_text("Spot on.")).to_be_visible()
+    page.get_by_role("link", name="Home").click()
+    expect(page.get_by_text("Your predictions: 1 of 1 seen coming")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pinned_run_becomes_a_ghost_line_and_a_row(app_url, page, name):
+    visit(page, f"{app_url}/{name}")
+    page.get_by_role("button", name="Pin this run").click()
+    expect(page.get_by_test_id("stVegaLiteChart").get_by_text("pin 1", exact=True)).to_be_visible()
+    tab(page, "Compare")
+    expect(page.get_by_role("button", name="Remove all pins of this page")).to_be_visible()
+    page.get_by_role("button", name="Record").click()
+    page.get_by_role("menuitem", name="Runs").click()
+    expect(page.get_by_role("heading", name=BY_NAME[name].title)).to_be_visible()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="all runs (JSON)").click()
+    with open(waiting.value.path(), encoding="utf-8") as file:
+        runs = json.load(file)
+    assert [run["experiment"] for run in runs] == [name]
+    assert runs[0]["settings"] == load(name).Settings().model_dump()
+
+
+def test_the_ninth_pin_pushes_out_the_first_and_says_so(app_url, page):
+    visit(page, f"{app_url}/pca_digits")
+    for number in range(9):
+        page.get_by_role("button", name="Pin this run").click()
+        settle(page)
+        if number < 8:
+            press_slider(page, "pca_digits_k")
+            expect(page.get_by_text(f"{21 + number} of 64 components keep")).to_be_visible()
+    expect(page.get_by_text("pin 1 left")).to_be_visible()
+    chart = page.get_by_test_id("stVegaLiteChart").first
+    expect(chart.get_by_text("pin 9")).to_be_visible()
+    expect(chart.get_by_text("pin 1", exact=True)).to_have_count(0)
+
+
+def test_repeating_over_seeds_gives_mean_and_standard_error(app_url, page):
+    visit(page, f"{app_url}/pca_digits")
+    tab(page, "Compare")
+    page.get_by_role("button", name="Repeat over seeds").click()
+    expect(page.get_by_text("over 5 seeds")).to_be_visible(timeout=30_000)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="every run (CSV)").click()
+    with open(waiting.value.path(), encoding="utf-8") as file:
+        assert len(file.read().splitlines()) == 6
+
+
+def test_a_notebook_downloads(app_url, page):
+    visit(page, f"{app_url}/pca_digits?pca_digits_k=7")
+    tab(page, "Take it away")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="open as a notebook").click()
+    with open(waiting.value.path(), encoding="utf-8") as file:
+        assert "Settings(k=7)" in file.read()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_chart_downloads_as_svg(app_url, page, name):
+    visit(page, f"{app_url}/{name}")
+    tab(page, "Take it away")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="chart 1 (SVG)").click()
+    with open(waiting.value.path(), encoding="utf-8") as file:
+        assert file.read().startswith("<svg")
+
+
+def test_search_narrows_the_cards_while_typing(app_url, page):
+    visit(page, app_url)
+    cards = page.locator("[class*='st-key-card_']")
+    expect(cards).to_have_count(len(NAMES))
+    page.get_by_label("Search experiments").press_sequentially("handwritten digit")
+    expect(page.locator(".st-key-card_pca_digits")).to_be_visible()
+    expect(cards).not_to_have_count(len(NAMES))
+    page.get_by_label("Search experiments").fill("no such words zzz")
+    expect(page.get_by_text("Nothing contains all of these words")).to_be_visible()
+
+
+def test_the_ledger_verifies_a_chapter_and_filters(app_url, page):
+    visit(page, f"{app_url}/claims?claims_chapter=Linear+algebra")
+    page.get_by_role("button", name="Verify Linear algebra").click()
+    expect(page.get_by_text("5 claims.")).to_be_visible(timeout=30_000)
+    page.get_by_text("Errata: only what is often taught wrongly").click()
+    expect(page.get_by_text("2 claims.")).to_be_visible()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="the ledger (CSV)").click()
+    with open(waiting.value.path(), encoding="utf-8") as file:
+        assert file.readline().startswith("experiment,chapter,id,statement")
+
+
+def test_back_leads_to_the_page_before_and_forward_to_the_same_settings(app_url, page):
+    visit(page, app_url)
+    page.get_by_test_id("stMain").get_by_role("link", name=BY_NAME["pca_digits"].title).first.click()
+    expect(page.get_by_text("20 of 64 components keep")).to_be_visible()
+    press_slider(page, "pca_digits_k")
+    expect(page.get_by_text("21 of 64 components keep")).to_be_visible()
+    page.go_back()
+    expect(page.locator("h1").first).to_have_text("Proving Ground")
+    settle(page)
+    page.go_forward()
+    expect(page.get_by_text("21 of 64 components keep")).to_be_visible()
+
+
+def test_previous_and_next_lead_through_the_catalogue(app_url, page):
+    visit(page, f"{app_url}/{NAMES[0]}")
+    for name in NAMES[1:3]:
+        page.get_by_role("link", name=f"Next: {BY_NAME[name].title}").click()
+        expect(page.locator("h1").first).to_contain_text(BY_NAME[name].question)
+        settle(page)
+
+
+def test_every_control_can_be_reached_and_seen_by_keyboard(app_url, page):
+    visit(page, f"{app_url}/pca_digits")
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached |= set(
+            page.evaluate(
+                """() => {
+                  const keys = [];
+                  for (let e = document.activeElement; e; e = e.parentElement)
+                    for (const c of e.classList) if (c.startsWith('st-key-')) keys.push(c.slice(7));
+                  return keys;
+                }"""
+            )
+        )
+    for field in load("pca_digits").Settings.model_fields:
+        assert f"pca_digits_{field}" in reached
+    assert {"_pca_digits_reset", "_pca_digits_new_seed", "_pca_digits_pin"} <= reached

@@ -1,0 +1,189 @@
+"""Every page through the front door: as it opens, at the ends of every control, and with a hostile link."""
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from lab.catalogue import BY_NAME
+from lab.contract import bounds, choices
+from lab.evaluate import ROOT, load
+
+NAMES = list(BY_NAME)
+
+
+def open_page(name: str, **query: str) -> AppTest:
+    """The page ``name`` as a visitor sees it who comes through the front door with a link."""
+    app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return app.switch_page(f"pages/{name}.py").run()
+
+
+def quick(name: str, **query: str) -> dict[str, str]:
+    """A link's parameters that make a run as quick as on the home page, and ``query``."""
+    preview = {f"{name}_{field}": str(value) for field, value in BY_NAME[name].preview_settings}
+    return {**preview, **query}
+
+
+def texts(app: AppTest) -> str:
+    """All the words on the page."""
+    return "\n".join(
+        element.value
+        for kind in (app.title, app.markdown, app.warning, app.error, app.info)
+        for element in kind
+    )
+
+
+def check(app: AppTest, name: str) -> None:
+    assert not app.exception, app.exception[0].message
+    assert not app.error, app.error[0].value
+    assert BY_NAME[name].question in app.title[0].value
+    for claim_id in BY_NAME[name].claim_ids:
+        assert f"`{claim_id}`" in texts(app)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_caches():
+    st.cache_data.clear()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_opens_with_charts_and_all_its_claims(name):
+    app = open_page(name)
+    check(app, name)
+    charts = app.get("vega_lite_chart")
+    assert len(charts) >= 2
+    assert all(chart.proto.alt for chart in charts)
+    assert "refuted" not in texts(app)
+
+
+def test_home_names_every_experiment():
+    app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=60).run()
+    assert not app.exception
+    assert all(row.question in texts(app) for row in BY_NAME.values())
+
+
+ENDS = [
+    (name, field, value)
+    for name in NAMES
+    for field, info in load(name).Settings.model_fields.items()
+    for value in (choices(info) or ((False, True) if info.annotation is bool else bounds(info)))
+    if value is not None
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "field", "value"), ENDS)
+def test_every_control_can_be_moved_to_its_ends(name, field, value):
+    text = str(type(load(name).Settings.model_fields[field].default)(value))
+    app = open_page(
+        name, **quick(name, **{f"{name}_{field}": text.lower() if value in (True, False) else text})
+    )
+    check(app, name)
+    assert app.session_state[f"{name}_{field}"] == value
+
+
+BAD = [
+    "",
+    "abc",
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "-99999",
+    "99999999",
+    "<script>alert(1)</script>",
+    "../../etc",
+]
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hostile_link_opens_the_page_and_says_which_field(name, value):
+    info = load(name).Settings.model_fields
+    field = next(f for f, i in info.items() if i.annotation in (int, float))
+    app = open_page(name, **quick(name, **{f"{name}_{field}": value}))
+    check(app, name)
+    assert any(f"{field} =" in warning.value for warning in app.warning)
+    assert app.session_state[f"{name}_{field}"] == info[field].default
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("pca_digits_centre", "maybe"),
+        ("pca_digits_kk", "3"),
+        ("k", "3"),
+        ("__class__", "x"),
+        ("gcn_cora_hidden", "8"),
+    ],
+)
+def test_a_link_with_a_foreign_or_misspelt_key_says_so(key, value):
+    app = open_page("pca_digits", **{key: value})
+    check(app, "pca_digits")
+    assert any(key.removeprefix("pca_digits_").strip("_") in warning.value for warning in app.warning)
+
+
+def test_text_from_a_link_stays_text():
+    app = open_page(
+        "pca_digits", pca_digits_noise="![x](http://127.0.0.1/x.png) $a$ [b](c) `d` :material/star:"
+    )
+    assert len(app.warning) == 1
+    assert not set("![]()$`*<>") & set(app.warning[0].value)
+
+
+def test_a_value_between_two_steps_is_snapped():
+    app = open_page("pca_digits", pca_digits_noise="0.3")
+    check(app, "pca_digits")
+    assert app.session_state["pca_digits_noise"] == 0.5
+
+
+def test_a_setting_changes_the_numbers_and_reset_brings_them_back():
+    app = open_page("pca_digits")
+    before = app.title[0].value, [m.value for m in app.markdown]
+    app.slider(key="pca_digits_k").set_value(5).run()
+    assert [m.value for m in app.markdown] != before[1]
+    app.button(key="_pca_digits_reset").click().run()
+    assert app.session_state["pca_digits_k"] == 20
+    assert [m.value for m in app.markdown] == before[1]
+
+
+def test_a_new_seed_is_another_seed():
+    app = open_page("pca_digits")
+    app.button(key="_pca_digits_new_seed").click().run()
+    assert app.session_state["pca_digits_seed"] > 0
+
+
+def test_settings_do_not_leak_from_page_to_page():
+    app = open_page("pca_digits", pca_digits_seed="7")
+    app.switch_page("pages/em_gmm.py").run()
+    check(app, "em_gmm")
+    assert app.session_state["em_gmm_seed"] == 0
+
+
+def test_an_experiment_that_fails_leaves_the_last_good_result(monkeypatch):
+    app = open_page("pca_digits")
+    monkeypatch.setattr(load("pca_digits"), "run", lambda *a, **k: 1 / 0)
+    app.slider(key="pca_digits_k").set_value(11).run()
+    assert not app.exception
+    assert "ZeroDivisionError" in app.error[0].value
+    assert any("last run that worked" in warning.value for warning in app.warning)
+    assert "`2.1-pca-01`" in texts(app)
+    assert any("/pca_digits?pca_digits_k=11" in code.value for code in app.code)
+
+
+def test_a_training_page_waits_for_run_and_marks_what_is_stale():
+    app = open_page("gcn_cora", **quick("gcn_cora"))
+    app.slider(key="gcn_cora_hidden").set_value(8).run()
+    assert any("Press **Run**" in warning.value for warning in app.warning)
+    app.button(key="_gcn_cora_run").click().run()
+    assert not app.warning
+    check(app, "gcn_cora")
+
+
+def test_a_challenge_is_answered_from_a_run():
+    app = open_page("pca_digits")
+    app.number_input(key="_pca_digits_challenge_0_guess").set_value(21).run()
+    app.button(key="_pca_digits_challenge_0_reveal").click().run()
+    assert not app.exception
+    assert "Spot on" in texts(app)

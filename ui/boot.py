@@ -1,0 +1,36 @@
+"""The navigation, built from the catalogue, and the guard that every page starts with."""
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from lab.catalogue import CHAPTERS, EXPERIMENTS
+
+PAGES = Path(__file__).resolve().parent.parent / "pages"
+
+
+def pages() -> dict[str, list[StreamlitPage]]:
+    """Home, the experiments under their chapters, then claims and runs; an empty chapter is left out."""
+    menu = {"": [st.Page(PAGES / "home.py", title="Home", icon=":material/home:", default=True)]}
+    for row in EXPERIMENTS:
+        page = st.Page(PAGES / f"{row.name}.py", title=row.title, icon=f":material/{row.icon}:")
+        menu.setdefault(CHAPTERS[row.chapter], []).append(page)
+    menu["Record"] = [
+        st.Page(PAGES / "claims.py", title="Claims", icon=":material/fact_check:"),
+        st.Page(PAGES / "runs.py", title="Runs", icon=":material/keep:"),
+    ]
+    return menu
+
+
+def guard() -> None:
+    """Send a page that was run without the front door back through it.
+
+    Streamlit treats a folder named ``pages`` as its old kind of multi-page app until some session has
+    called ``st.navigation``. So on a fresh server the first deep link runs the page alone. Calling it here
+    settles that for the process; the rerun then comes through ``streamlit_app.py``.
+    """
+    if not st.session_state.get("_routed"):
+        st.navigation(pages(), position="hidden")
+        st.rerun()
+    st.session_state["_routed"] = False

@@ -1,0 +1,173 @@
+"""Widgets generated from an experiment's ``Settings``, each bound to the address bar."""
+
+import random
+from typing import Any
+
+import streamlit as st
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from lab.contract import Settings, bounds, choices, extra, grid, longest_text, problems
+from lab.numbers import plain_number
+
+# Streamlit's own query parameters, which mean nothing to an experiment.
+_STREAMLIT_KEYS = {"embed", "embed_options"}
+
+
+def key(name: str, field: str) -> str:
+    """The session key and link parameter of a field: prefixed, so that nothing leaks between pages."""
+    return f"{name}_{field}"
+
+
+def sidebar(name: str, settings: type[Settings]) -> tuple[Settings | None, list[str]]:
+    """Draw the controls of an experiment; give its settings, or None and what is wrong with them."""
+    wanted = read_link(name, settings)
+    st.session_state.update(st.session_state.pop(f"_{name}_corrected", {}))
+    with st.sidebar:
+        st.header("Settings", anchor=False)
+        values = {field: widget(name, field, info) for field, info in settings.model_fields.items()}
+        with st.container(horizontal=True):
+            st.button(
+                "Reset", icon=":material/restart_alt:", key=f"_{name}_reset", on_click=apply,
+                args=(name, settings, {}),
+            )  # fmt: skip
+            if "seed" in settings.model_fields:
+                st.button(
+                    "New seed",
+                    icon=":material/casino:",
+                    key=f"_{name}_new_seed",
+                    on_click=_new_seed,
+                    args=(name,),
+                )
+    try:
+        checked = settings(**{**values, **wanted})
+    except ValidationError as error:
+        if not wanted:
+            return None, problems(error, settings)
+        for problem in problems(error, settings):  # each value of the link is good, but not together
+            _note(name, f"The link's values were not used: {_clean(problem)}")
+        checked = settings()
+    corrected = {key(name, f): getattr(checked, f) for f, v in values.items() if getattr(checked, f) != v}
+    if corrected:  # a link's value off the grid or out of bounds: let the widget show what is computed
+        st.session_state[f"_{name}_corrected"] = corrected
+        st.rerun()
+    return checked, []
+
+
+def read_link(name: str, settings: type[Settings]) -> dict[str, Any]:
+    """The values of a link when it is opened: what is good as it is, else the default, with a note.
+
+    Left alone, the widgets would drop a bad value without a word, or cut 3.7 to 3. Each key is read once, and
+    only before a widget has claimed it, so later changes are the widgets' own.
+    """
+    wanted: dict[str, Any] = {}
+    known_already: set[str] = st.session_state.setdefault(f"_{name}_read", set(_STREAMLIT_KEYS))
+    for parameter in st.query_params:
+        if (
+            parameter in known_already
+            or parameter in st.session_state
+            or parameter.startswith(f"{name}_view_")
+        ):
+            continue
+        known_already.add(parameter)
+        field = parameter.removeprefix(f"{name}_")
+        if field == parameter or field not in settings.model_fields:
+            known = ", ".join(key(name, f) for f in settings.model_fields)
+            stray = f"`{_clean(parameter)}` in the link is not a setting of this page."
+            _note(name, f"{stray} There are: {known}.")
+            continue
+        raw = st.query_params.get_all(parameter)
+        if len(raw) > 1:
+            _note(
+                name,
+                f"{field} = {_clean(', '.join(raw))}: stands in the link more than once; the last counts.",
+            )
+        try:
+            wanted[field] = getattr(settings.model_validate({field: raw[-1]}), field)
+        except ValidationError as error:
+            wanted[field] = settings.model_fields[field].default
+            _note(name, f"The link's value was not used: {_clean(problems(error, settings)[0])}")
+    return wanted
+
+
+def _note(name: str, text: str) -> None:
+    notes = st.session_state.setdefault(f"_{name}_notes", [])
+    if text not in notes and len(notes) < 8:
+        notes.append(text)
+
+
+def _clean(text: str) -> str:
+    """Text from a link as text: nothing in it can become a link, an image or a formula."""
+    return "".join(c if c not in "`*[]()!<>$\\#|~:" else " " for c in text)[:160]
+
+
+def notes(name: str) -> list[str]:
+    """What was wrong with the link that opened this page; gone once a control is moved."""
+    return st.session_state.get(f"_{name}_notes", [])
+
+
+def changed(name: str) -> None:
+    """Forget the notes on the link: the person has taken over."""
+    st.session_state.pop(f"_{name}_notes", None)
+
+
+def apply(name: str, settings: type[Settings], values: dict[str, Any]) -> None:
+    """Set the controls to ``values`` and everything else to its default (a callback)."""
+    changed(name)
+    for field, info in settings.model_fields.items():
+        st.session_state[key(name, field)] = values.get(field, info.default)
+
+
+def _new_seed(name: str) -> None:
+    changed(name)
+    st.session_state[key(name, "seed")] = random.randint(1, 9999)
+
+
+def label(info: FieldInfo) -> str:
+    """The label of a control with its unit."""
+    unit = extra(info, "unit")
+    return f"{info.title} [{unit}]" if unit else str(info.title)
+
+
+def widget(name: str, field: str, info: FieldInfo) -> Any:
+    """The widget that fits a field: toggle, choice, slider, logarithmic slider, number or text."""
+    common: dict[str, Any] = {
+        "label": label(info),
+        "key": key(name, field),
+        "help": info.description or None,
+        "bind": "query-params",
+        "on_change": changed,
+        "args": (name,),
+    }
+    start = info.default
+    if info.annotation is bool:
+        return st.toggle(value=start, **common)
+    if options := choices(info):
+        if sum(len(str(o)) for o in options) < 26:
+            return st.segmented_control(options=options, default=start, required=True, **common)
+        return st.selectbox(options=options, index=options.index(start), **common)
+    if info.annotation is str:
+        return st.text_area(value=start, max_chars=longest_text(info), **common)
+    low, high = bounds(info)
+    if low is None or high is None:
+        raise TypeError(f"{field}: a number on a page needs two bounds")
+    if extra(info, "log"):
+        return st.select_slider(options=grid(info), value=start, format_func=plain_number, **common)
+    kind = int if info.annotation is int else float
+    step = kind(extra(info, "step") or (1 if kind is int else 0.01))
+    number: dict[str, Any] = {"min_value": kind(low), "max_value": kind(high), "value": start, "step": step}
+    if field == "seed":
+        return st.number_input(**number, **common)
+    return st.slider(**number, **common)
+
+
+def view(name: str, field: str, text: str, options: list[Any], default: Any, **more: Any) -> Any:
+    """A choice of what to look at: in the link like a setting, but nothing is computed anew."""
+    widget_key = key(name, f"view_{field}")
+    few = len(options) < 6 and sum(len(str(o)) for o in options) < 36
+    kind = st.segmented_control if few else st.selectbox
+    if kind is st.segmented_control:
+        more |= {"required": True, "default": default}
+    else:
+        more["index"] = options.index(default)
+    return kind(text, options, key=widget_key, bind="query-params", **more)  # type: ignore[operator]

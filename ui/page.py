@@ -1,0 +1,142 @@
+"""The frame of an experiment's page: the same parts in the same order, so nobody has to search.
+
+A page opens with ``page = ui.open_page(name)``, draws its charts with ``page.chart``, and ends with
+``page.close()``, which adds the claims, the challenges, the explanation, the code and the files.
+"""
+
+import inspect
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS
+from lab.contract import Settings
+from lab.evaluate import Outcome, load
+from ui import boot, challenges, claims, controls, pins, running, seeds, share
+
+
+class Page:
+    """An open page: the outcome it shows and the parts that every page has."""
+
+    def __init__(self, name: str, outcome: Outcome) -> None:
+        """Remember what is shown."""
+        self.name = name
+        self.outcome = outcome
+        self.module = load(name)
+        self.drawn: list[tuple[str, Any]] = []  # title and chart, for the downloads
+
+    @property
+    def settings(self) -> Any:
+        """The settings of the results on the page (of the last good run, where the page is stale)."""
+        return self.outcome.settings
+
+    @property
+    def result(self) -> Any:
+        """The experiment's ``Result``."""
+        return self.outcome.result
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The experiment's tidy tables."""
+        return self.outcome.tables
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The headline numbers."""
+        return self.outcome.summary
+
+    def main(self, chart: Any, alt: str, **more: Any) -> Any:
+        """Draw the page's main chart, with the curves of the pinned runs behind it."""
+        return self.chart(pins.with_ghosts(chart, self.name), alt, **more)
+
+    def chart(self, chart: Any, alt: str, **more: Any) -> Any:
+        """Draw a chart as wide as its column; ``alt`` says what it shows, with the numbers."""
+        title = chart.usermeta["title"] if isinstance(chart.usermeta, dict) else "chart"
+        self.drawn.append((title, chart))
+        return st.altair_chart(chart, width="stretch", alt=alt, **more)
+
+    def view(self, field: str, text: str, options: list[Any], default: Any, **more: Any) -> Any:
+        """Offer a choice of what to look at; it is in the link, and computes nothing anew."""
+        return controls.view(self.name, field, text, options, default, **more)
+
+    def close(self) -> None:
+        """Add what follows the charts on every page."""
+        claims.table(self.outcome.claims)
+        challenges.panel(self.name, self.module)
+        _about(self.name, self.outcome, self.drawn)
+        _neighbours(self.name)
+
+
+def open_page(name: str) -> Page:
+    """Draw title, controls and notes, compute or recall the result; stop here if there is none yet."""
+    boot.guard()
+    row = BY_NAME[name]
+    module = load(name)
+    st.caption(f"{CHAPTERS[row.chapter]} · {row.title}")
+    st.title(row.question, anchor=False)
+    st.markdown(_lead(module.__doc__ or ""))
+    settings, problems = controls.sidebar(name, module.Settings)
+    for note in controls.notes(name):
+        st.warning(note, icon=":material/link_off:")
+    shown = running.show(name, settings, problems)
+    if shown.outcome is None:
+        st.info("There is no result yet.", icon=":material/info:")
+        _about(name, None, [])
+        _neighbours(name)
+        st.stop()
+    if shown.stale:
+        _stale(shown.stale, shown.outcome.settings)
+    st.sidebar.button(
+        "Pin this run", icon=":material/keep:", key=f"_{name}_pin", on_click=pins.add, args=(shown.outcome,),
+        help="Keeps its curve behind the main chart, and its numbers under Compare.",
+    )  # fmt: skip
+    return Page(name, shown.outcome)
+
+
+def _lead(doc: str) -> str:
+    """The first paragraph of the docstring after the question: what you are about to see."""
+    paragraphs = inspect.cleandoc(doc).split("\n\n")
+    return paragraphs[1] if len(paragraphs) > 1 else ""
+
+
+def _stale(why: str, settings: Settings) -> None:
+    shown = ", ".join(f"{k} = {v}" for k, v in share.changed(settings).items()) or "the defaults"
+    st.warning(f"{why} Shown below: {shown}.", icon=":material/history:")
+
+
+def _about(name: str, outcome: Outcome | None, drawn: list[tuple[str, Any]]) -> None:
+    """Explanation, code, comparison and files."""
+    module = load(name)
+    explain, code, compare, files = st.tabs(["Explain", "Code", "Compare", "Take it away"])
+    with explain:
+        st.markdown(inspect.cleandoc(module.__doc__ or ""))
+    with code:
+        st.caption(f"`experiments/{name}.py`, as it ran")
+        st.code(inspect.getsource(module), language="python", line_numbers=True)
+    with compare:
+        pins.panel(name)
+        if outcome is not None:
+            seeds.panel(outcome)
+    with files:
+        if outcome is None:
+            st.caption("Run the experiment first.")
+        else:
+            share.take_away(outcome, drawn)
+
+
+def _neighbours(name: str) -> None:
+    """Links to the experiments before and after this one, in the catalogue's order."""
+    at = [row.name for row in EXPERIMENTS].index(name)
+    st.space("medium")
+    before, after = st.columns(2)
+    if at > 0:
+        before.page_link(
+            f"pages/{EXPERIMENTS[at - 1].name}.py", label=f"Before: {EXPERIMENTS[at - 1].title}",
+            icon=":material/arrow_back:",
+        )  # fmt: skip
+    if at < len(EXPERIMENTS) - 1:
+        after.page_link(
+            f"pages/{EXPERIMENTS[at + 1].name}.py", label=f"Next: {EXPERIMENTS[at + 1].title}",
+            icon=":material/arrow_forward:",
+        )  # fmt: skip
