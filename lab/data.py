@@ -5,20 +5,26 @@ open a CSV file would cost seconds and 150 MB.
 """
 
 import gzip
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from lab.contract import Array
 
 
-def _sklearn_file(name: str) -> Path:
+def _sklearn_folder() -> Path:
     spec = find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise FileNotFoundError("scikit-learn is not installed: pip install -r requirements.txt")
-    return Path(spec.origin).parent / "datasets" / "data" / name
+    return Path(spec.origin).parent / "datasets"
+
+
+def _sklearn_file(name: str) -> Path:
+    return _sklearn_folder() / "data" / name
 
 
 def _read_only(*arrays: Array) -> tuple[Array, ...]:
@@ -76,3 +82,29 @@ def wine() -> tuple[Array, Array]:
 def breast_cancer() -> tuple[Array, Array]:
     """569 tumours: 30 measurements (569, 30), and 0 malignant or 1 benign (569,)."""
     return _labelled_csv("breast_cancer.csv")
+
+
+@cache
+def photograph(name: Literal["china", "flower"]) -> Array:
+    """A photograph of 427 × 640 pixels in grey, from 0 black to 1 white (427, 640).
+
+    Grey is 0.2126 R + 0.7152 G + 0.0722 B of the stored values (the weights of ITU-R BT.709).
+    """
+    from PIL import Image
+
+    with Image.open(_sklearn_folder() / "images" / f"{name}.jpg") as image:
+        colours = np.asarray(image.convert("RGB"), dtype=float) / 255
+    (grey,) = _read_only(colours @ np.array([0.2126, 0.7152, 0.0722]))
+    return grey
+
+
+@cache
+def english() -> str:
+    """English text of about 43,000 characters: scikit-learn's fourteen descriptions of its data sets."""
+    files = sorted((_sklearn_folder() / "descr").glob("*.rst"))
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def letters(text: str) -> str:
+    """``text`` in 27 symbols: a to z in small letters, and a space for every run of anything else."""
+    return re.sub("[^a-z]+", " ", text.lower())
