@@ -51,7 +51,6 @@ R. Salakhutdinov (2016).
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -751,14 +750,14 @@ def score_of(
 
 
 # Networks trained before, by everything they depend on.
-_finished: OrderedDict[tuple[Any, ...], Score] = OrderedDict()
+_finished: dict[tuple[Any, ...], Score] = {}
 
 
 def keep(key: tuple[Any, ...], score: Score) -> Score:
     """Remember a network, so that turning a knob does not train the comparisons again."""
     _finished[key] = score
     while len(_finished) > 400:  # 1 kB each
-        _finished.popitem(last=False)
+        _finished.pop(next(iter(_finished)), None)
     return score
 
 
@@ -841,8 +840,8 @@ def comparison(
 ) -> Score:
     """One comparison network: trained now, or remembered from an earlier run."""
     key = (recipe, *draw, index)
-    if key in _finished:
-        return _finished[key]
+    if (known := _finished.get(key)) is not None:
+        return known
     problem = problem_for(recipe, *draw, index)
     epochs = train(recipe, problem, np.random.default_rng([draw[2], index]))
     network = next(epochs)

@@ -81,12 +81,11 @@ def test_gradients_equal_those_of_torch(norm, seed):
     assert np.allclose(by_relation, r.grad.numpy())
 
 
-def test_scatter_add_equals_adding_one_row_after_the_other():
+def test_the_error_matrix_gives_head_plus_relation_minus_tail():
     rng = np.random.default_rng(0)
-    rows, values = rng.integers(5, size=40), rng.standard_normal((40, 3))
-    expected = np.zeros((7, 3))
-    np.add.at(expected, rows, values)
-    assert np.allclose(transe_kg.scatter_add(rows, values, 7), expected)
+    facts, table = rng.integers(7, size=(40, 3)), rng.standard_normal((7, 3))
+    expected = table[facts[:, 0]] + table[facts[:, 1]] - table[facts[:, 2]]
+    assert np.allclose(transe_kg.error_matrix(facts, 7) @ table, expected)
 
 
 @pytest.mark.parametrize("norm", NORMS)
