@@ -296,16 +296,6 @@ def dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], p: float) -> 
     return (draws.reshape(shape) >= cut) * np.float32(256 / (256 - cut))
 
 
-def surviving(features: sparse.csr_matrix, mask: Any) -> sparse.csr_matrix:
-    """The words that dropout leaves: entries of a zero mask are not stored, so they cost nothing."""
-    if np.ndim(mask) == 0:
-        return features
-    alive = np.flatnonzero(mask > 0)  # of booleans, which is ten times as fast
-    entries = features.data.take(alive) * mask.max()
-    start = np.searchsorted(alive, features.indptr)
-    return sparse.csr_matrix((entries, features.indices.take(alive), start), features.shape)
-
-
 def activate(x: Matrix, elu: bool) -> tuple[Matrix, Any]:
     """σ(x) and σ'(x): ReLU, or for GAT the exponential linear unit, eˣ - 1 below zero."""
     if not elu:
@@ -328,7 +318,8 @@ def forward(
     mask: Any = None
     for layer, (weight, hop_) in enumerate(zip(network.weights, chain, strict=True)):
         if layer == 0:
-            inputs: Any = surviving(features, drop(features.data.shape))
+            entries = features.data * drop(features.data.shape)
+            inputs: Any = sparse.csr_matrix((entries, features.indices, features.indptr), features.shape)
         else:
             active, slope = activate(output, elu=bool(network.attention))
             mask = drop(active.shape)
