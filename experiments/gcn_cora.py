@@ -772,6 +772,20 @@ def row_sums(matrix: Any) -> Array:
     return np.asarray(matrix.sum(axis=1)).ravel()
 
 
+QUICK = 4.0  # trainings of the published network: about half a second
+
+
+def quick(settings: Settings) -> bool:
+    """Whether a run is short enough to follow a slider, given the comparisons trained before."""
+    draw = (settings.split, settings.labels_per_class, settings.seed)
+    known = all(
+        (COMPARISONS[name][0], *draw, index) in _finished
+        for name in CHOSEN[settings.compare]
+        for index in range(COMPARISONS[name][1])
+    )
+    return known and settings.seeds * work(recipe_of(settings)) <= QUICK
+
+
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Train your networks side by side, then the comparisons."""
     recipe = recipe_of(settings)

@@ -84,7 +84,7 @@ EXPERIMENTS = (
     Experiment(
         "transe_kg", "2.7", "TransE on a knowledge graph",
         "Can vectors infer that Paris is in Europe?",
-        "training", "share", (*_ids("2.7-transe", 3), *_ids("2.7-kg", 1)),
+        "instant", "share", (*_ids("2.7-transe", 3), *_ids("2.7-kg", 1)),
         preview=("training", "step", "mrr"), preview_claim="2.7-transe-02",
         read_first=("sgd_noise",),
     ),

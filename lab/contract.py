@@ -10,6 +10,8 @@ An experiment is a plain module with these names, in this order::
     tables(result) -> dict[str, DataFrame]      what the charts draw and the CSV export writes
     CHALLENGES                      questions to answer before looking
 
+An experiment whose runs may take long (*training* in the catalogue) waits for *Run*; it may add
+``quick(settings) -> bool`` to tell which settings are answered at once, as those of an instant one are.
 An experiment that can read a file from the command line adds ``FILES``, a dict from flag to reader; what
 the reader returns is passed to ``run`` under the flag's name.
 """

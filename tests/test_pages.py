@@ -174,10 +174,20 @@ def test_an_experiment_that_fails_leaves_the_last_good_result(monkeypatch):
 
 def test_a_training_page_waits_for_run_and_marks_what_is_stale():
     app = open_page("gcn_cora", **quick("gcn_cora"))
-    app.slider(key="gcn_cora_hidden").set_value(8).run()
+    app.slider(key="gcn_cora_seeds").set_value(16).run()
     assert any("Press **Run**" in warning.value for warning in app.warning)
     app.button(key="_gcn_cora_run").click().run()
     assert not app.warning
+    check(app, "gcn_cora")
+
+
+def test_a_short_training_follows_the_slider():
+    app = open_page("gcn_cora", **quick("gcn_cora"))
+    before = texts(app)
+    app.slider(key="gcn_cora_hidden").set_value(8).run()
+    assert not app.warning
+    assert app.button(key="_gcn_cora_run").disabled
+    assert texts(app) != before
     check(app, "gcn_cora")
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 
 from lab.catalogue import BY_NAME
 from lab.contract import Settings, Tick
-from lab.evaluate import Outcome, code_version, evaluate
+from lab.evaluate import Outcome, code_version, evaluate, load
 from ui import charts
 
 TRAININGS_AT_ONCE = 2  # the machines this runs on have two cores
@@ -57,7 +57,7 @@ def compute(name: str, settings: Settings, again: bool = False, stoppable: bool 
     area = st.empty()
     # The context before the cache's recorder: what is drawn from here is not replayed on a cache hit.
     context = contextvars.copy_context()
-    watch = _Watch(name, area, stoppable)
+    watch = _Watch(name, settings, area, stoppable)
 
     def tick(fraction: float, /, **live: float) -> None:
         st.session_state.get("_")  # where Streamlit stops a run that is no longer wanted
@@ -80,8 +80,8 @@ def compute(name: str, settings: Settings, again: bool = False, stoppable: bool 
 class _Watch:
     """What someone who waits sees: the share done, the time left, the curves so far and *Stop*."""
 
-    def __init__(self, name: str, area: Any, stoppable: bool) -> None:
-        self.name, self.area, self.stoppable = name, area, stoppable
+    def __init__(self, name: str, settings: Settings, area: Any, stoppable: bool) -> None:
+        self.name, self.settings, self.area, self.stoppable = name, settings, area, stoppable
         self.start = self.drawn = time.monotonic()
         self.live: list[dict[str, float]] = []
         self.frame: Any = None
@@ -105,7 +105,7 @@ class _Watch:
                 if self.stoppable:
                     st.button(
                         "Stop", icon=":material/stop_circle:", key=f"_{self.name}_stop",
-                        on_click=_stop, args=(self.name,),
+                        on_click=_stop, args=(self.name, self.settings),
                     )  # fmt: skip
         bar, curves = self.frame
         if fraction is None:
@@ -133,10 +133,14 @@ def _live_chart(live: list[dict[str, float]]) -> alt.Chart:
     )
 
 
-def _stop(name: str) -> None:
+def _stop(name: str, settings: Settings) -> None:
     st.session_state[f"_{name}_requested"] = None
     reached = st.session_state.get(f"_{name}_reached", 0.0)
-    st.session_state[f"_{name}_stopped"] = f"You stopped the run at {reached:.0%}."
+    st.session_state[f"_{name}_stopped"] = (settings, f"You stopped the run at {reached:.0%}.")
+
+
+def _never(settings: Settings) -> bool:
+    return False
 
 
 def request(name: str, settings: Settings) -> None:
@@ -155,7 +159,8 @@ def show(name: str, settings: Settings | None, problems: list[str]) -> Shown:
     """Decide what the page draws and compute it if need be.
 
     Instant experiments follow the controls. Training ones run when the page is opened, so that a shared
-    link shows its result, and from then on when *Run* is pressed.
+    link shows its result, and from then on when *Run* is pressed; but runs that their module calls
+    ``quick`` follow the controls too, unless they were stopped.
     """
     if settings is None:
         for problem in problems:
@@ -164,18 +169,19 @@ def show(name: str, settings: Settings | None, problems: list[str]) -> Shown:
     stopped = ""
     if BY_NAME[name].kind == "training":
         requested = st.session_state.setdefault(f"_{name}_requested", settings)
-        stopped = st.session_state.get(f"_{name}_stopped", "")
-        waiting = requested != settings
+        stopped_at, stopped = st.session_state.get(f"_{name}_stopped", (None, ""))
+        follows = stopped_at != settings and getattr(load(name), "quick", _never)(settings)
+        waiting = requested != settings and not follows
         st.sidebar.button(
             "Run", icon=":material/play_arrow:", key=f"_{name}_run", width="stretch",
-            on_click=request, args=(name, settings),
+            on_click=request, args=(name, settings), disabled=not waiting,
             help="Train with these settings." if waiting else "These settings have been run.",
         )  # fmt: skip
         if waiting:
             old = last_good(name)
             if old is not None and old.settings == settings:
                 return Shown(old)
-            return Shown(old, stopped or "The settings have changed. Press **Run** to train with them.")
+            return Shown(old, (stopped_at == settings and stopped) or "The settings have changed. Press **Run** to train with them.")
     try:
         outcome = compute(name, settings, stoppable=BY_NAME[name].kind == "training")
     except Exception as error:
