@@ -1,11 +1,14 @@
-"""The command line: ``python -m lab list | run | verify``.
+"""The command line: ``python -m lab list | run | verify | sweep``.
 
 The same settings, the same evaluation and the same numbers as the pages. Flags are made from each
 experiment's ``Settings``; pydantic judges their values, so a bad one is answered as on a page.
 """
 
+import csv
 import json
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +183,11 @@ def _claim_line(claim: Claim, verdict: str) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object for each claim and seed.")
 def verify(names: tuple[str, ...], seeds: str, as_json: bool) -> None:
     """Check every claim of the named experiments, or of all; exit 1 if one is refuted."""
-    if not seeds.isdecimal() or not 1 <= int(seeds) <= 100:
-        raise Refused(f"--seeds {seeds}: must be a whole number from 1 to 100; try 5")
+    count = _count("--seeds", seeds, 100)
     rows: list[dict[str, Any]] = []
     for name in [_known(n) for n in names] or list(BY_NAME):
         kind = load(name).Settings
-        runs = [kind(seed=s) for s in range(int(seeds))] if "seed" in kind.model_fields else [kind()]
+        runs = [kind(seed=s) for s in range(count)] if "seed" in kind.model_fields else [kind()]
         outcomes = [evaluate(name, settings) for settings in runs]
         for settings, outcome in zip(runs, outcomes, strict=True):
             seed = getattr(settings, "seed", None)
@@ -212,6 +214,79 @@ def _over_seeds(same: list[Claim]) -> str:
         return _claim_line(same[0], verdicts[0])
     worst = verdicts.index("refuted")
     return _claim_line(same[worst], f"refuted (seed {worst}, {verdicts.count('refuted')} of {len(same)})")
+
+
+@main.command("sweep")
+@click.argument("name")
+@click.option(
+    "--set", "sets", multiple=True, metavar="FIELD=V1,V2,...", help="Values of a setting; once per setting."
+)
+@click.option("--seeds", metavar="N", help="Run every combination for seeds 0 to N-1.")
+@click.option("--jobs", default="1", metavar="J", help="How many processes [default: 1].")
+@click.option(
+    "--backend",
+    default="loky",
+    type=click.Choice(["loky", "dask", "ray"]),
+    show_default=True,
+    help="What runs them: processes of this machine, Dask or Ray.",
+)
+@click.option("--scheduler", default="", metavar="ADDRESS", help="A running Dask or Ray cluster.")
+@click.option(
+    "--out", required=True, metavar="FILE", help="CSV file: one line per run, resumed if it exists."
+)
+def sweep_(
+    name: str, sets: tuple[str, ...], seeds: str | None, jobs: str, backend: Any, scheduler: str, out: str
+) -> None:
+    """Run experiment NAME over all combinations of settings: one line of a CSV file for each run.
+
+    A run that FILE already holds is not run again; delete its line to have it anew. A run that fails is a
+    line with its error.
+    """
+    from lab.sweep import SweepError, grid, sweep
+
+    count = None if seeds is None else _count("--seeds", seeds, 10_000)
+    workers = _count("--jobs", jobs, 256)
+    if scheduler and backend == "loky":
+        raise Refused("--scheduler: only for --backend dask or ray")
+    values: dict[str, list[str]] = {}
+    for part in sets:
+        field, equals, texts = part.partition("=")
+        if not equals or field in values:
+            fault = "given twice" if equals else "must be FIELD=V1,V2,..."
+            raise Refused(f"--set {part}: {fault}; try --set seed=0,1,2")
+        values[field] = next(csv.reader([texts], skipinitialspace=True), [""])
+    try:
+        points = grid(_known(name), values, count)
+        _follow(sweep(name, points, _file(out), backend, workers, scheduler))
+    except SweepError as error:
+        raise Refused(str(error)) from None
+
+
+def _follow(steps: Iterator[tuple[int, int]]) -> None:
+    """Say how far a sweep is: on a terminal after every run, in a log after every tenth part."""
+    start, before, said = time.monotonic(), None, -1
+    for done, total in steps:
+        before = done if before is None else before  # lines that the file held
+        left = (time.monotonic() - start) / max(done - before, 1) * (total - done)
+        words = f"{done} of {total} runs" + (f", about {left:.0f} s left" if before < done < total else "")
+        if sys.stderr.isatty():
+            click.echo(f"\r{words}    ", nl=done == total, err=True)
+        elif 10 * done // total > said or done == total:
+            said = 10 * done // total
+            click.echo(words, err=True)
+
+
+def _count(flag: str, text: str, most: int) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise Refused(f"{flag} {text}: must be a whole number from 1 to {most}; try 2")
+    return int(text)
+
+
+def _file(out: str) -> Path:
+    path = Path(out)
+    if path.is_dir() or not path.parent.is_dir():
+        raise Refused(f"--out {out}: not a file that can be written (is its folder there?)")
+    return path
 
 
 def cli(arguments: list[str] | None = None) -> int:

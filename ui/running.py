@@ -181,7 +181,8 @@ def show(name: str, settings: Settings | None, problems: list[str]) -> Shown:
             old = last_good(name)
             if old is not None and old.settings == settings:
                 return Shown(old)
-            return Shown(old, (stopped_at == settings and stopped) or "The settings have changed. Press **Run** to train with them.")
+            changed = "The settings have changed. Press **Run** to train with them."
+            return Shown(old, stopped if stopped_at == settings else changed)
     try:
         outcome = compute(name, settings, stoppable=BY_NAME[name].kind == "training")
     except Exception as error:
