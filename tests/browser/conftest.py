@@ -134,3 +134,18 @@ def press_slider(page, widget: str) -> None:
     """Move a slider one step up by the keyboard."""
     page.locator(f".st-key-{widget} input[type=range], .st-key-{widget} [role=slider]").first.focus()
     page.keyboard.press("ArrowRight")
+
+
+def tab(page, name: str) -> None:
+    """Open a tab."""
+    page.get_by_role("tab", name=name).click()
+
+
+def claims_of(page) -> list[str]:
+    """The words of every claim on the page."""
+    return page.locator("[class*='st-key-claim-']").all_inner_texts()
+
+
+def chart(page, number: int = 0):
+    """A chart of the page, counted from 0."""
+    return page.get_by_test_id("stVegaLiteChart").nth(number)

@@ -1,28 +1,12 @@
 """The workbench in a real browser: predict, compare, share, find, and use without a mouse."""
 
-import json
-
-import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from lab.catalogue import BY_NAME
 from lab.evaluate import load
-from tests.browser.conftest import press_slider, settle, visit
+from tests.browser.conftest import press_slider, settle, tab, visit
 
 NAMES = list(BY_NAME)
-
-
-def tab(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name).click()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_challenge_is_revealed_on_every_page(app_url, page, name):
-    visit(page, f"{app_url}/{name}")
-    card = page.locator(f".st-key-{name}_challenge_0")
-    card.get_by_role("button", name="Reveal").click()
-    expect(card.get_by_text("You did not guess.")).to_be_visible(timeout=30_000)
-    expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
 def test_home_remembers_what_was_predicted(app_url, page):
@@ -34,24 +18,6 @@ def test_home_remembers_what_was_predicted(app_url, page):
     expect(page.get_by_text("Spot on.")).to_be_visible()
     page.get_by_role("link", name="Home").click()
     expect(page.get_by_text("Your predictions: 1 of 1 seen coming")).to_be_visible()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_pinned_run_becomes_a_ghost_line_and_a_row(app_url, page, name):
-    visit(page, f"{app_url}/{name}")
-    page.get_by_role("button", name="Pin this run").click()
-    expect(page.get_by_test_id("stVegaLiteChart").get_by_text("pin 1", exact=True)).to_be_visible()
-    tab(page, "Compare")
-    expect(page.get_by_role("button", name="Remove all pins of this page")).to_be_visible()
-    page.get_by_role("button", name="Record").click()
-    page.get_by_role("menuitem", name="Runs").click()
-    expect(page.get_by_role("heading", name=BY_NAME[name].title)).to_be_visible()
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="all runs (JSON)").click()
-    with open(waiting.value.path(), encoding="utf-8") as file:
-        runs = json.load(file)
-    assert [run["experiment"] for run in runs] == [name]
-    assert runs[0]["settings"] == load(name).Settings().model_dump()
 
 
 def test_the_ninth_pin_pushes_out_the_first_and_says_so(app_url, page):
@@ -77,25 +43,6 @@ def test_repeating_over_seeds_gives_mean_and_standard_error(app_url, page):
         page.get_by_role("button", name="every run (CSV)").click()
     with open(waiting.value.path(), encoding="utf-8") as file:
         assert len(file.read().splitlines()) == 6
-
-
-def test_a_notebook_downloads(app_url, page):
-    visit(page, f"{app_url}/pca_digits?pca_digits_k=7")
-    tab(page, "Take it away")
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="open as a notebook").click()
-    with open(waiting.value.path(), encoding="utf-8") as file:
-        assert "Settings(k=7)" in file.read()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_first_chart_downloads_as_svg(app_url, page, name):
-    visit(page, f"{app_url}/{name}")
-    tab(page, "Take it away")
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="chart 1 (SVG)").click()
-    with open(waiting.value.path(), encoding="utf-8") as file:
-        assert file.read().startswith("<svg")
 
 
 def test_search_narrows_the_cards_while_typing(app_url, page):

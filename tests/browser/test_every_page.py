@@ -1,0 +1,137 @@
+"""What every experiment's page must do, in a real browser. Each page is opened once for all its tests."""
+
+import json
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from lab.catalogue import BY_NAME
+from lab.evaluate import evaluate, load, report
+from tests.browser.conftest import chart, claims_of, settle, tab, visit, watch
+from tests.conftest import outcome_of
+
+NAMES = list(BY_NAME)
+LOOKS = [("dark", 390), ("light", 390), ("dark", 1280), ("light", 1280)]
+BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 29)"}
+
+
+class Opened:
+    """A page of its own visitor: its path, the browser's page, and what has gone wrong so far."""
+
+    def __init__(self, browser, app_url: str, path: str) -> None:
+        self.path, self.url = path, f"{app_url}/{path}"
+        self.page = browser.new_page(viewport={"width": 1280, "height": 850})
+        self.faults = watch(self.page)
+        visit(self.page, self.url)
+
+
+@pytest.fixture(scope="module", params=["", "claims", "runs"])
+def plain_page(request, browser, app_url):
+    """Home, claims and runs."""
+    opened = Opened(browser, app_url, request.param)
+    yield opened
+    opened.page.close()
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def opened(request, browser, app_url):
+    """The page of an experiment at its defaults."""
+    opened = Opened(browser, app_url, request.param)
+    yield opened
+    opened.page.close()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds serious or critical."""
+    return [
+        f"{violation['id']}: {node['html'][:200]}"
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+def look(opened: Opened) -> None:
+    """In both themes and at both widths: no fault, nothing cut, nothing that keeps anyone out."""
+    page = opened.page
+    for theme, width in LOOKS:
+        page.emulate_media(color_scheme=theme)
+        page.set_viewport_size({"width": width, "height": 850})
+        settle(page)
+        expect(page.get_by_test_id("stApp")).to_have_css("background-color", BACKGROUND[theme])
+        expect(page.locator("h1").first).to_be_visible()
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+        main = page.get_by_test_id("stMain")
+        assert main.evaluate("m => m.scrollWidth - m.clientWidth") <= 0, "the page scrolls sideways"
+        if width > 390:
+            assert violations(page) == []
+    assert opened.faults == []
+
+
+def test_home_claims_and_runs_have_no_fault_in_both_themes_and_on_a_phone(plain_page):
+    look(plain_page)
+
+
+def test_a_page_has_no_fault_in_both_themes_and_on_a_phone(opened):
+    look(opened)
+    expect(chart(opened.page)).to_be_visible()
+    assert len(claims_of(opened.page)) == len(BY_NAME[opened.path].claim_ids)
+
+
+def download(page: Page, button: str) -> str:
+    """The text of a file that a button gives."""
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=button, exact=True).click()
+    with open(waiting.value.path(), encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+def test_every_download_holds_the_numbers_of_the_run(opened):
+    page, name = opened.page, opened.path
+    tab(page, "Take it away")
+    downloaded = json.loads(download(page, "settings, summary and claims (JSON)"))
+    expected = json.loads(json.dumps(report(evaluate(name, load(name).Settings()))))
+    assert {**downloaded, "seconds": 0} == {**expected, "seconds": 0}
+    for table, frame in outcome_of(name).tables.items():
+        assert download(page, f"{table} (CSV)") == frame.to_csv(index=False), table
+    assert "Settings()" in download(page, "open as a notebook")
+    assert download(page, "chart 1 (SVG)").startswith("<svg")
+
+
+def test_a_link_made_on_one_server_shows_the_same_on_another(opened, app_url, other_url):
+    page, name = opened.page, opened.path
+    start = f"?{name}_seed=3" if "seed" in load(name).Settings.model_fields else ""
+    visit(page, opened.url + start)
+    here = claims_of(page)
+    tab(page, "Take it away")
+    link = page.get_by_text(opened.url).first.inner_text()
+    assert link.endswith(start)
+    visit(page, link.replace(app_url, other_url))
+    assert claims_of(page) == here
+    assert len(here) == len(BY_NAME[name].claim_ids)
+
+
+def test_a_pinned_run_becomes_a_ghost_line_and_a_row(opened):
+    page, name = opened.page, opened.path
+    visit(page, opened.url)
+    page.get_by_role("button", name="Pin this run").click()
+    expect(page.get_by_test_id("stVegaLiteChart").get_by_text("pin 1", exact=True)).to_be_visible()
+    tab(page, "Compare")
+    expect(page.get_by_role("button", name="Remove all pins of this page")).to_be_visible()
+    page.get_by_role("button", name="Record").click()
+    page.get_by_role("menuitem", name="Runs").click()
+    expect(page.get_by_role("heading", name=BY_NAME[name].title)).to_be_visible()
+    runs = json.loads(download(page, "all runs (JSON)"))
+    assert [run["experiment"] for run in runs] == [name]
+    assert runs[0]["settings"] == load(name).Settings().model_dump()
+    assert download(page, "all runs (CSV)").count("\n") == 2
+
+
+def test_a_challenge_is_revealed(opened):
+    page, name = opened.page, opened.path
+    visit(page, opened.url)
+    card = page.locator(f".st-key-{name}_challenge_0")
+    card.get_by_role("button", name="Reveal").click()
+    expect(card.get_by_text("You did not guess.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
