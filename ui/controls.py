@@ -1,5 +1,6 @@
 """Widgets generated from an experiment's ``Settings``, each bound to the address bar."""
 
+import math
 import random
 from typing import Any
 
@@ -62,7 +63,7 @@ def read_link(name: str, settings: type[Settings]) -> dict[str, Any]:
     """
     wanted: dict[str, Any] = {}
     known_already: set[str] = st.session_state.setdefault(f"_{name}_read", set(_STREAMLIT_KEYS))
-    for parameter in st.query_params:
+    for parameter in list(st.query_params):
         if (
             parameter in known_already
             or parameter in st.session_state
@@ -157,8 +158,17 @@ def widget(name: str, field: str, info: FieldInfo) -> Any:
     step = kind(extra(info, "step") or (1 if kind is int else 0.01))
     number: dict[str, Any] = {"min_value": kind(low), "max_value": kind(high), "value": start, "step": step}
     if field == "seed":
+        if not _finite(st.query_params.get(key(name, field), "0")):
+            common["bind"] = None  # Streamlit 1.67 fails on an infinite whole number in the link
         return st.number_input(**number, **common)
     return st.slider(**number, **common)
+
+
+def _finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return True  # no number at all: Streamlit drops it
 
 
 def view(name: str, field: str, text: str, options: list[Any], default: Any, **more: Any) -> Any:
