@@ -7,14 +7,21 @@ A probability gives every event a share between 0 and 1, gives 1 to the set of a
 events that exclude each other. Everything else follows, among it the two rules used here:
 
 $$
-P(A \cup B) = P(A) + P(B) - P(A \cap B), \qquad P(A \mid B) = \frac{P(A \cap B)}{P(B)}
+P(A \cup B) = P(A) + P(B) - P(A \cap B)
+$$
+
+$$
+P(A \mid B) = \frac{P(A \cap B)}{P(B)}
 $$
 
 Write the second rule both ways round, and it becomes Bayes' rule for a positive test $+$:
 
 $$
-\underbrace{P(\text{ill} \mid +)}_{\text{what you want}} = \frac{s\,\pi}{s\,\pi + f\,(1 - \pi)},
-\qquad \frac{P(\text{ill} \mid +)}{P(\text{healthy} \mid +)} = \frac{\pi}{1 - \pi} \cdot \frac{s}{f}
+P(\text{ill} \mid +) = \frac{s\,\pi}{s\,\pi + f\,(1 - \pi)}
+$$
+
+$$
+\frac{P(\text{ill} \mid +)}{P(\text{healthy} \mid +)} = \frac{\pi}{1 - \pi} \cdot \frac{s}{f}
 $$
 
 - $\pi$: the **prevalence** or base rate, the share of people who are ill
@@ -362,6 +369,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         after_all_tests_copying=float(after(settings.prevalence, settings, settings.tests, settings.copying)),
         likelihood_ratio=hit / false_alarm if false_alarm else float("inf"),
         prevalence_for_90=prevalence_for(ASKED_PPV, k_hit, k_false),
+        alarm_at_log10_odds=float(np.log10(settings.alarm / (1 - settings.alarm))),
         real_sensitivity=sensitivity,
         real_specificity=specificity,
         **{f"real_ppv_at_{p:g}": value for p, value in zip(SCREENED, reweighted[1:3], strict=True)},
@@ -608,9 +616,12 @@ def _posteriors(result: Result) -> pd.DataFrame:
             band = binomial_band(healthy + ill, predicted) if healthy + ill else (nan, nan)
             rows.append(
                 {
+                    "prevalence": result.settings.prevalence,
+                    "log10_prevalence": float(np.log10(result.settings.prevalence)),
                     "positives": k, "repeats": name, "predicted": predicted,
                     "measured": _share(result.at_least[kind, :, k]), "low": band[0], "high": band[1],
-                    "healthy": healthy, "ill": ill, "shown_healthy": shown[0, k], "shown_ill": shown[1, k],
+                    "healthy": int(healthy), "ill": int(ill), "shown_healthy": int(shown[0, k]),
+                    "shown_ill": int(shown[1, k]),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
