@@ -596,13 +596,15 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
 
 
 def _people(result: Result) -> pd.DataFrame:
-    """A row of people a row, as a text with a digit each: positives in a row, and 5 more for the ill."""
+    """Those shown who are ill or test positive at first: place in the field, positives in a row.
+
+    The others, healthy and negative at once, are the rest of the field, filled row by row.
+    """
+    some = np.flatnonzero(result.people[0] > 0)  # the first result is the same for both kinds of repeat
     side = int(np.ceil(np.sqrt(result.people.shape[1])))
-    texts = {}
-    for kind, codes in zip(REPEATS, result.people, strict=True):
-        text = "".join(map(str, codes))
-        texts[kind] = [text[i : i + side] for i in range(0, len(text), side)]
-    return pd.DataFrame({"row": np.arange(len(texts["copying"])), **texts})
+    place = {"row": some // side, "column": some % side, "ill": result.people[0, some] >= 5}
+    streaks = {name: codes[some] % 5 for name, codes in zip(REPEATS, result.people, strict=True)}
+    return pd.DataFrame({**place, **streaks})
 
 
 def _posteriors(result: Result) -> pd.DataFrame:

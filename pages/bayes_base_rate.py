@@ -1,5 +1,6 @@
 """Base rates: the page."""
 
+import math
 from typing import Any
 
 import altair as alt
@@ -27,9 +28,9 @@ def share(field: str, title: str, *more: float) -> alt.Y:
 def percent(value: float) -> str:
     """Two digits, and near 100 % as many nines as there are."""
     if value > 0.9999995:
-        return "100 %"
+        return "100\u00a0%"
     missing = float(f"{100 * (1 - value):.1g}")
-    return f"{100 - missing:.7g} %" if value > 0.99 else f"{100 * value:.2g} %"
+    return f"{100 - missing:.7g}\u00a0%" if value > 0.99 else f"{100 * value:.2g}\u00a0%"
 
 
 def one_in(value: float) -> str:
@@ -37,45 +38,46 @@ def one_in(value: float) -> str:
 
 
 def field_of_people(people: pd.DataFrame, steps: pd.DataFrame, kind: str, tests: int) -> alt.LayerChart:
-    """A square a person, unpacked in the browser: a row of the table holds a row of them as digits."""
+    """A square a person. Those who are healthy and negative at once are dashes, one line a row."""
     slider = charts.scrubber(TESTED, "positives in a row", 4, tests)
     options = ["everyone", "only the positives"]
     show = alt.param(name=SHOW, value=options[0], bind=alt.binding_radio(options=options, name="show "))
-    everyone = f"{SHOW} == '{options[0]}'"
+    everyone, total = f"({SHOW} == '{options[0]}' || {TESTED} == 0)", steps.shown[0]
+    sides = [max(1, math.ceil(math.sqrt(n))) for n in steps.shown]  # of a square that holds them all
+    side, size = f"({everyone} ? {sides[0]} : {sides}[{TESTED}])", "min(width, height - 26)"
+    domain = [0, alt.ExprRef(side)]
+    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=domain, range=[0, alt.ExprRef(size)], nice=False))
+    down = alt.Scale(domain=domain, range=[26, alt.ExprRef(f"26 + {size}")], nice=False)
+    y = alt.Y("y:Q", axis=None, scale=down)
+    rows = pd.DataFrame({"x": 0, "y": [row + 0.425 for row in range(sides[0])]})
+    rows["x2"] = [min(sides[0], total - row * sides[0]) for row in range(sides[0])]
+    dashes = alt.ExprRef(f"[0.85 * {size} / {sides[0]}, 0.15 * {size} / {sides[0]}]")
+    crowd = alt.Chart(rows).transform_filter(everyone).mark_rule(
+        strokeDash=dashes, strokeWidth=alt.ExprRef(f"0.85 * {size} / {sides[0]}"), opacity=0.25, aria=False
+    )  # fmt: skip
     ill, missed, alarm = WHO
-    still = f"{TESTED} && !datum.ill ? '{alarm}' : datum.ill ? '{ill}' : 'healthy'"
-    squares = (
-        alt.Chart(people[["row", kind]].rename(columns={kind: "codes"})).mark_rect(aria=False)
-        .transform_calculate(code="split(datum.codes, '')").transform_flatten(["code"])
-        .transform_window(column="row_number()", groupby=["row"])
-        .transform_calculate(streak="toNumber(datum.code) % 5", ill="toNumber(datum.code) > 4")
-        .transform_filter(f"{everyone} || datum.streak >= {TESTED}")
-        .transform_window(rank="row_number()", sort=[alt.SortField("code", order="descending")])
-        .transform_joinaggregate(left="count()")
+    marks = alt.Chart(people[["row", "column", "ill", kind]].rename(columns={kind: "streak"}))
+    marks = (
+        marks.transform_filter(f"datum.streak >= {TESTED} || (datum.ill && {everyone})")
+        .transform_window(rank="row_number()", sort=[alt.SortField("ill", "descending")])
         .transform_calculate(
-            who=f"datum.streak >= {TESTED} ? ({still}) : datum.ill ? '{missed}' : 'healthy'",
-            side="ceil(sqrt(datum.left))",
-            x=f"{everyone} ? datum.column - 1 : (datum.rank - 1) % datum.side",
-            y=f"{everyone} ? datum.row : floor((datum.rank - 1) / datum.side)",
+            who=f"!datum.ill ? '{alarm}' : datum.streak >= {TESTED} ? '{ill}' : '{missed}'",
+            x=f"{everyone} ? datum.column : (datum.rank - 1) % {side}",
+            y=f"{everyone} ? datum.row : floor((datum.rank - 1) / {side})",
             x2="datum.x + 0.85", y2="datum.y + 0.85",
         )
+        .transform_filter(f"{TESTED} > 0 || datum.ill")
     )  # fmt: skip
-    size, healthy = "min(width, height - 26)", "datum.who == 'healthy'"
-    across = alt.Scale(range=[0, alt.ExprRef(size)], nice=False)
-    down = alt.Scale(range=[26, alt.ExprRef(f"26 + {size}")], nice=False)
     legend = alt.Legend(title=None, orient="top", values=WHO)
     colour = alt.Color("who:N", scale=alt.Scale(domain=WHO), legend=legend)
-    squares = squares.encode(
-        x=alt.X("x:Q", axis=None, scale=across), x2="x2:Q", y=alt.Y("y:Q", axis=None, scale=down), y2="y2:Q",
-        color=alt.condition(healthy, alt.value(charts.GREY), colour),
-        opacity=alt.condition(healthy, alt.value(0.25), alt.value(1)),
-    )  # fmt: skip
+    squares = marks.mark_rect(aria=False).encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=colour)
     words = alt.Chart(steps).transform_filter(alt.datum.positives == slider)
     words = words.mark_text(align="left", baseline="top", fontSize=13)
     words = charts.paint(words.encode(text="text:N", x=alt.value(0), y=alt.value(4)), "theory")
-    chart = (squares + words).add_params(slider, show).resolve_scale(color="independent")
+    crowd = crowd.encode(x=x, x2="x2:Q", y=y, color=alt.value(charts.GREY))
+    chart = (crowd + squares + words).add_params(slider, show).resolve_scale(color="independent")
     chart = charts.titled(chart, steps.title[tests], height=545)
-    # Drawn as one picture: ten thousand squares are too many elements for a page.
+    # Drawn as one picture, however many are positive.
     return chart.properties(usermeta={"title": steps.title[tests], "embedOptions": {"renderer": "canvas"}})
 
 
@@ -101,18 +103,18 @@ def posteriors(frame: pd.DataFrame, copying: float) -> alt.LayerChart:
 
 
 def worth(tables: dict[str, pd.DataFrame], now: pd.DataFrame, needed: float, tests: int) -> alt.LayerChart:
-    y, curves = share("ppv", "P(ill | positive)", 0.9), tables["curves"]
+    y, curves = share("ppv", "P(ill | k positives)", 0.9), tables["curves"]
     others = charts.theory_line(curves[curves.positives != tests], PREVALENCE, y)
     dots = alt.Chart(tables["populations"]).mark_point(filled=True, size=55, opacity=1)
     ring = alt.Chart(now).mark_point(size=260, strokeWidth=3, aria=False)
     chart = others.encode(detail="positives:N", opacity=alt.value(0.45))
     for marks in (dots, ring):
         chart += charts.paint(marks.encode(x=PREVALENCE, y="measured:Q"), "measured")
-    starts = curves[curves.log10_prevalence == -4]
-    starts = starts[starts.ppv.diff().fillna(1) > 0.08]
-    starts = starts.assign(text=[f"{k} positive{'s' * (k > 1)}" for k in starts.positives])
-    starts["ppv"] += [0.05 if p < 0.12 else -0.05 for p in starts.ppv]
-    names = alt.Chart(starts).mark_text(align="left", dx=6).encode(x=PREVALENCE, y=y, text="text:N")
+    chart += charts.theory_line(tables["main"], PREVALENCE, y)
+    places = curves.assign(far=(curves.ppv - 0.6).abs()).sort_values("far").groupby("positives").head(1)
+    places = places.sort_values("positives").drop_duplicates("log10_prevalence")
+    names = alt.Chart(places.assign(text=[f"k = {k}" for k in places.positives]))
+    names = names.mark_text(align="left", dx=7, dy=10).encode(x=PREVALENCE, y=y, text="text:N")
     chart += charts.theory_line(tables["main"], PREVALENCE, y) + charts.paint(names, "theory")
     often = f"{tests} positives in a row mean" if tests > 1 else "A positive means"
     title = f"{often} {percent(now.predicted.item())} where {one_in(now.prevalence.item())} ill"
@@ -171,8 +173,8 @@ kind = page.view("repeats", "Repeats", ["independent", "copying"], "independent"
 steps = every[every.repeats == kind].reset_index(drop=True)
 counts = list(zip(TIMES, steps.shown_ill, steps.shown_healthy, strict=True))
 steps["text"] = [f"{when.capitalize()}: {i + h:,} people, {i:,} of them ill" for when, i, h in counts]
-total = sum(counts[0][1:])
-steps["title"] = [f"Of {total:,}, {i:,} ill and {h:,} healthy test {when}" for when, i, h in counts]
+steps["shown"] = steps.shown_ill + steps.shown_healthy
+steps["title"] = [f"Of {steps.shown[0]:,}, {i:,} ill and {h:,} healthy test {when}" for when, i, h in counts]
 listed = [f"{r.predicted:.4g} ({r.measured:.4g} counted, {r.repeats})" for r in every.itertuples()]
 side_by_side(
     (field_of_people(tables["people"], steps, kind, tests), ". ".join(steps.text)),

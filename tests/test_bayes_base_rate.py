@@ -135,11 +135,12 @@ def test_claims_hold_at_other_settings(seed, other):
     assert {c.verdict for c in claims(run(Settings(seed=seed, **other)))} == {"confirmed"}
 
 
-def test_the_table_of_people_holds_the_people(result):
+def test_the_table_of_people_holds_everyone_who_is_ill_or_positive(result):
     people = tables(result)["people"]
     for kind, column in enumerate(bayes.REPEATS):
-        codes = np.array(list("".join(people[column])), dtype=int)
-        assert np.array_equal(codes, result.people[kind])
+        codes = np.zeros((100, 100), dtype=int)
+        codes[people.row, people.column] = people[column] + 5 * people.ill
+        assert np.array_equal(codes.ravel(), result.people[kind])
     shown = tables(result)["posteriors"]
     assert (shown.shown_ill + shown.shown_healthy)[shown.positives == 0].tolist() == [10_000, 10_000]
     assert shown.shown_ill[6] == np.sum(result.people[1] >= 6)
