@@ -136,11 +136,14 @@ def scores(patients: pd.DataFrame, summary: dict[str, float]) -> alt.LayerChart:
 def screening(curve: pd.DataFrame, tried: pd.DataFrame) -> alt.LayerChart:
     band = alt.Chart(curve).mark_area(opacity=0.15)
     band = band.encode(x=PREVALENCE, y=share("low", "share of alarms that are right"), y2="high:Q")
-    dots = alt.Chart(tried.assign(text=[percent(p) for p in tried.predicted]).drop_duplicates("prevalence"))
-    dots = charts.paint(dots.encode(x=PREVALENCE, y="drawn:Q"), "measured")
-    names = dots.mark_text(align="right", dx=-9, dy=-7).encode(text="text:N")
-    chart = charts.paint(band, "theory") + dots.mark_point(filled=True, size=80, opacity=1)
-    chart += charts.theory_line(curve, PREVALENCE, "ppv:Q") + names
+    dots = alt.Chart(tried).mark_point(filled=True, size=80, opacity=1).encode(x=PREVALENCE, y="drawn:Q")
+    named = tried.assign(
+        text=[percent(p) for p in tried.predicted], near=(3 * tried.log10_prevalence).round()
+    )
+    names = alt.Chart(named.drop_duplicates("near")).mark_text(align="right", dx=-9, dy=-7)
+    names = names.encode(x=PREVALENCE, y="drawn:Q", text="text:N")
+    chart = charts.paint(band, "theory") + charts.paint(dots, "measured")
+    chart += charts.theory_line(curve, PREVALENCE, "ppv:Q") + charts.paint(names, "measured")
     clinic, rare = percent(tried.predicted[0]), percent(tried.predicted[2])
     title = f"{clinic} of its alarms are right among these patients, {rare} where 1 in 1,000 is ill"
     return charts.titled(chart, title, height=380)
@@ -174,7 +177,7 @@ steps = every[every.repeats == kind].reset_index(drop=True)
 counts = list(zip(TIMES, steps.shown_ill, steps.shown_healthy, strict=True))
 steps["text"] = [f"{when.capitalize()}: {i + h:,} people, {i:,} of them ill" for when, i, h in counts]
 steps["shown"] = steps.shown_ill + steps.shown_healthy
-steps["title"] = [f"Of {steps.shown[0]:,}, {i:,} ill and {h:,} healthy test {when}" for when, i, h in counts]
+steps["title"] = [f"Of {i + h:,} {when}, {i:,} are ill" for when, i, h in counts]
 listed = [f"{r.predicted:.4g} ({r.measured:.4g} counted, {r.repeats})" for r in every.itertuples()]
 side_by_side(
     (field_of_people(tables["people"], steps, kind, tests), ". ".join(steps.text)),
