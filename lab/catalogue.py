@@ -47,6 +47,12 @@ EXPERIMENTS = (
         preview=("spectrum", "component", "cumulative_share"), preview_claim="2.1-pca-02",
     ),
     Experiment(
+        "bayes_base_rate", "2.3", "Base rates",
+        "What is a positive test worth?",
+        "instant", "grid_view", (*_ids("2.3-axiom", 1), *_ids("2.3-bayes", 3)),
+        preview=("main", "log10_prevalence", "ppv"), preview_claim="2.3-bayes-01",
+    ),
+    Experiment(
         "clt_batch_variance", "2.3", "Batch variance and the CLT",
         "Does doubling the batch halve the variance of the gradient?",
         "instant", "bar_chart", (*_ids("2.3-batch", 1), *_ids("2.3-clt", 5)),

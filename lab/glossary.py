@@ -5,6 +5,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Adding the gradients of several small batches before one update.",
         "sgd_noise",
     ),
+    "base rate": (
+        "How common a thing is before any test: the prior of Bayes' rule.",
+        "bayes_base_rate",
+    ),
     "Berry-Esseen bound": (
         "How far a standardised mean can still be from normal at sample size n.",
         "clt_batch_variance",
@@ -69,6 +73,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The share of questions whose right answer is among the first k.",
         "transe_kg",
     ),
+    "likelihood ratio": (
+        "How much likelier a result is in one state than in the other; multiplies the odds.",
+        "bayes_base_rate",
+    ),
     "log-sum-exp": (
         "Adding probabilities through their logarithms without underflow.",
         "em_gmm",
@@ -84,6 +92,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "over-smoothing": (
         "Deep graph networks make all nodes alike.",
         "gcn_cora",
+    ),
+    "positive predictive value": (
+        "The share of positive tests that are right; falls with the base rate.",
+        "bayes_base_rate",
     ),
     "principal component": (
         "A direction of largest variance, given those before it.",
