@@ -5,6 +5,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Adding the gradients of several small batches before one update.",
         "sgd_noise",
     ),
+    "alternating least squares": (
+        "Fitting two factors to a matrix in turns, each turn a regression; gaps are simply left out.",
+        "svd_low_rank",
+    ),
     "Berry-Esseen bound": (
         "How far a standardised mean can still be from normal at sample size n.",
         "clt_batch_variance",
@@ -41,6 +45,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "A lower bound of the log-likelihood that EM raises in turns.",
         "em_gmm",
     ),
+    "Eckart-Young theorem": (
+        "No matrix of rank k is closer than the first k terms of the SVD.",
+        "svd_low_rank",
+    ),
     "embedding": (
         "A vector for each thing, placed so that geometry stands for meaning.",
         "transe_kg",
@@ -72,6 +80,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "log-sum-exp": (
         "Adding probabilities through their logarithms without underflow.",
         "em_gmm",
+    ),
+    "low-rank approximation": (
+        "Replacing a matrix by a sum of a few column-times-row patterns.",
+        "svd_low_rank",
     ),
     "margin ranking loss": (
         "Asks a true fact to beat a corrupted one by a margin.",
