@@ -78,7 +78,7 @@ REFERENCE_HIDDEN = 0.5  # used where the hidden share is left at 0, and by the c
 REFERENCE_RANK, REFERENCE_LAM = 10, 2.0
 MOST_RIVALS = 24
 GAP_SCANS = 600  # digits with gaps: this many scans keep a fit short
-SHEET = (5, 8)  # digits are shown as a sheet of this many rows and columns of scans
+SHEET = (4, 10)  # digits are shown as a sheet of this many rows and columns of scans
 
 
 class Settings(contract.Settings):
@@ -178,13 +178,19 @@ def shrink(values: Array, block: int) -> Array:
     return values[: m * block, : n * block].reshape(m, block, n, block).mean(axis=(1, 3))
 
 
-def picture(values: Array, image: Image) -> Array:
-    """A matrix as you look at it (h, w): photographs at half size, digits as a sheet of the first forty."""
+def picture(values: Array, image: Image, between: float = 0.0) -> Array:
+    """A matrix as you look at it (h, w): photographs at half size, davis lying down, digits as a sheet.
+
+    The sheet shows the first forty scans, 0 to 9 from left to right, with ``between`` in the gaps.
+    """
     if image == "digits":
         rows, columns = SHEET
-        sheet = values[: rows * columns].reshape(rows, columns, 8, 8)
-        return sheet.transpose(0, 2, 1, 3).reshape(8 * rows, 8 * columns)
-    return values if image == "davis" or min(values.shape) < 200 else shrink(values, 2)
+        scans = values[: rows * columns].reshape(rows, columns, 8, 8)
+        framed = np.pad(scans, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=between)
+        return framed.transpose(0, 2, 1, 3).reshape(10 * rows, 10 * columns)
+    if image == "davis":
+        return values.T
+    return values if min(values.shape) < 200 else shrink(values, 2)
 
 
 # --- The mathematics ----------------------------------------------------------------------------------
@@ -644,9 +650,20 @@ def paired_error(worse: Array, better: Array, count: Array) -> float:
 
 
 def limits(result: Result) -> list[float]:
-    """Predicted error of zero and mean fill when all terms are kept: the filled matrix comes back as it is."""
+    """Predicted error of zero and mean fill when all terms are kept: the filling itself comes back."""
     truth, seen = result.gap_truth, result.gap_seen
     return [rmse_on_hidden(filled, truth, seen) for filled in (truth * seen, with_means(truth, seen))]
+
+
+def brightness(result: Result) -> pd.DataFrame:
+    """Hidden entries in bins of 0.1 by their true value: how bright they were, and are after each fill."""
+    hidden = ~result.gap_seen
+    truth = result.gap_truth[hidden]
+    values = pd.DataFrame(dict(zip(FILLS, result.gap_rebuilt[:, hidden], strict=True))).assign(true=truth)
+    count = pd.DataFrame({"entries": np.ones(len(truth), dtype=int)})
+    by_bin = np.minimum(truth * 10, 9).astype(int)
+    means = values.groupby(by_bin).mean().join(count.groupby(by_bin).sum())
+    return means.melt(["true", "entries"], var_name="fill", value_name="brought_back")
 
 
 def _gap_table(result: Result) -> pd.DataFrame:
@@ -695,6 +712,7 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
         ).assign(matrix=result.factor_names),
         "gaps": _gap_table(result),
         "limits": pd.DataFrame({"fill": FILLS[:2], "rmse_on_hidden": limits(result)}),
+        "brightness": brightness(result),
         "sweeps": pd.DataFrame(
             {
                 "sweep": np.arange(1, SWEEPS + 1),

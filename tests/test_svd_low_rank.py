@@ -193,8 +193,8 @@ def test_the_paired_error_of_equal_rows_is_none():
 def test_a_picture_is_the_mean_of_its_blocks_and_a_sheet_shows_scans_upright():
     assert np.array_equal(svd.shrink(np.arange(16.0).reshape(4, 4), 2), [[2.5, 4.5], [10.5, 12.5]])
     sheet = svd.picture(svd.matrix("digits"), "digits")
-    assert sheet.shape == (40, 64)
-    assert np.array_equal(sheet[8:16, 24:32], svd.matrix("digits")[11].reshape(8, 8))
+    assert sheet.shape == (40, 100)
+    assert np.array_equal(sheet[11:19, 31:39], svd.matrix("digits")[13].reshape(8, 8))
 
 
 # --- the run ---
