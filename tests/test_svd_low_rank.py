@@ -214,6 +214,22 @@ def test_hidden_entries_come_back_best_by_als_on_both_photographs():
         assert als < mean < zero
 
 
+def test_with_zeros_more_terms_copy_the_holes_up_to_the_limit():
+    half = run(Settings(hidden=0.5, k=106))
+    by_rank = half.gap_rmse_by_rank[svd.GAP_RANKS.index(2) :, 0]
+    assert np.all(np.diff(by_rank) > 0)
+    assert np.allclose(half.gap_rmse[:2], svd.limits(half))  # all 106 terms: the filling itself
+    assert half.gap_rmse[0] == pytest.approx(np.sqrt(np.mean(half.gap_truth[~half.gap_seen] ** 2)))
+
+
+def test_rivals_have_the_rank_they_claim_and_span_what_they_can():
+    rng, values = np.random.default_rng(0), np.diag([3.0, 2.0, 1.0, 0.5])
+    assert np.all(svd.rival_errors(values, 2, rng) > np.sqrt(1.25))
+    assert np.allclose(svd.rival_errors(values, 4, rng), 0)
+    rank_two = svd.rebuild(*svd.factorise(values), 2)
+    assert np.allclose(svd.rival_errors(rank_two, 2, rng), 0)
+
+
 def test_means_beat_als_where_the_docstring_says_so():
     digits_at = tables(run(Settings(image="digits")))["gaps"].pivot_table(
         index="k", columns="fill", values="rmse_on_hidden"
