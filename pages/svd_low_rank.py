@@ -14,6 +14,7 @@ from ui import charts
 
 FRAME = "svd_low_rank_frame"
 TERMS = alt.Axis(values=[1, 2, 5, 10, 20, 50, 100, 200, 400], format="d")
+FIFTHS = alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1])
 CALLED = {"zero": "zeros", "mean": "column means", "ALS": "ALS"}
 
 
@@ -99,7 +100,7 @@ def gaps(frame: pd.DataFrame, limits: pd.DataFrame, k: int, fill: str) -> alt.La
 
 
 def back(frame: pd.DataFrame, hidden: float, fill: str, slope: float) -> alt.LayerChart:
-    x = alt.X("true:Q", title="true value of a hidden entry", scale=alt.Scale(domain=[0, 1]))
+    x = alt.X("true:Q", title="true value of a hidden entry", scale=alt.Scale(domain=[0, 1]), axis=FIFTHS)
     y = alt.Y("brought_back:Q", title="brought back, on average")
     chart = fills(frame, x, y, fill)
     ends = pd.DataFrame({"true": [0, 1], "all of it": [0, 1], "1 − h of it": [0, 1 - hidden]})
