@@ -37,6 +37,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "How much a signal differs between neighbours of a graph; zero when over-smoothed.",
         "gcn_cora",
     ),
+    "Eckart-Young theorem": (
+        "No matrix of rank k is closer than the first k terms of the SVD.",
+        "svd_low_rank",
+    ),
     "edge of stability": (
         "The learning rate 2/λ_max past which gradient descent diverges.",
         "gd_lr_sweep",
@@ -44,10 +48,6 @@ TERMS: dict[str, tuple[str, str]] = {
     "ELBO": (
         "A lower bound of the log-likelihood that EM raises in turns.",
         "em_gmm",
-    ),
-    "Eckart-Young theorem": (
-        "No matrix of rank k is closer than the first k terms of the SVD.",
-        "svd_low_rank",
     ),
     "embedding": (
         "A vector for each thing, placed so that geometry stands for meaning.",
