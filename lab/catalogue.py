@@ -47,6 +47,13 @@ EXPERIMENTS = (
         preview=("spectrum", "component", "cumulative_share"), preview_claim="2.1-pca-02",
     ),
     Experiment(
+        "svd_low_rank", "2.1", "Low-rank SVD",
+        "How few terms can stand in for a whole matrix, even one with gaps?",
+        "instant", "layers", ("2.1-svd-01", "2.1-svd-03", "2.1-svd-04", "2.1-svd-06"),
+        preview=("main", "k", "relative_error"), preview_claim="2.1-svd-03",
+        read_first=("pca_digits",),
+    ),
+    Experiment(
         "bayes_base_rate", "2.3", "Base rates",
         "What is a positive test worth?",
         "instant", "grid_view", (*_ids("2.3-axiom", 1), *_ids("2.3-bayes", 3)),

@@ -5,6 +5,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Adding the gradients of several small batches before one update.",
         "sgd_noise",
     ),
+    "alternating least squares": (
+        "Fitting two factors to a matrix in turns, each turn a regression; gaps are simply left out.",
+        "svd_low_rank",
+    ),
     "base rate": (
         "How common a thing is before any test: the prior of Bayes' rule.",
         "bayes_base_rate",
@@ -36,6 +40,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "Dirichlet energy": (
         "How much a signal differs between neighbours of a graph; zero when over-smoothed.",
         "gcn_cora",
+    ),
+    "Eckart-Young theorem": (
+        "No matrix of rank k is closer than the first k terms of the SVD.",
+        "svd_low_rank",
     ),
     "edge of stability": (
         "The learning rate 2/λ_max past which gradient descent diverges.",
@@ -80,6 +88,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "log-sum-exp": (
         "Adding probabilities through their logarithms without underflow.",
         "em_gmm",
+    ),
+    "low-rank approximation": (
+        "Replacing a matrix by a sum of a few column-times-row patterns.",
+        "svd_low_rank",
     ),
     "margin ranking loss": (
         "Asks a true fact to beat a corrupted one by a margin.",
