@@ -4,8 +4,10 @@ You approach a function by its slope, then by its slope and curvature, and measu
 along a line, on a surface, and on the loss of a classifier of 569 tumours.
 
 $$
-f(x+\delta) = f(x) + \nabla f^\top \delta + \tfrac12\, \delta^\top H \delta + O(\lVert\delta\rVert^3), \qquad
-H_{ij} = \frac{\partial^2 f}{\partial x_i \partial x_j}
+\begin{aligned}
+f(x+\delta) &= f(x) + \nabla f^\top \delta + \tfrac12\, \delta^\top H \delta \\
+&\quad + O(\lVert\delta\rVert^3), \qquad H_{ij} = \frac{\partial^2 f}{\partial x_i \partial x_j}
+\end{aligned}
 $$
 
 - $\nabla f$: the **gradient**; keep only this term and what is left over shrinks like $\lVert\delta\rVert^2$
@@ -18,8 +20,10 @@ A smaller step is a better step only until rounding takes over. If a value of $f
 is taken are each rounded once, the two errors balance at
 
 $$
-h_\text{forward} = 2\sqrt{u\,\frac{|f| + \frac12|x f'|}{|f''|}}, \qquad
-h_\text{central} = \Bigl(3u\,\frac{|f| + |x f'|}{|f'''|}\Bigr)^{1/3}.
+\begin{aligned}
+h_\text{forward} &= 2\sqrt{u\,\frac{|f| + \frac12|x f'|}{|f''|}}, \\
+h_\text{central} &= \Bigl(3u\,\frac{|f| + |x f'|}{|f'''|}\Bigr)^{1/3}.
+\end{aligned}
 $$
 
 Where the gradient vanishes the curvature decides: all eigenvalues positive is a minimum, all negative a
@@ -84,7 +88,7 @@ RADII = np.geomspace(1e-4, 1.0, 49)  # ‖δ‖ of the Taylor remainders
 REMAINDER_FIT = (1e-3, 3e-2)
 LARGE_MODEL = 175e9  # weights of a model whose Hessian nobody can store
 HESSIAN_SIZES = (5, 10, 15, 20, 25, 30)
-CLIMBERS = 300  # random directions against the gradient
+CLIMBERS = 300  # directions against the gradient, from nearly its own to random ones
 LARGEST_N = 8  # of the random Hessians
 CHUNK = 50_000
 MULTIPLES = np.round(0.02 + 0.04 * np.arange(63), 2)  # αλ: 1.90 is among them, the edge at 2 between two
@@ -133,7 +137,7 @@ class Settings(contract.Settings):
     @model_validator(mode="after")
     def _smooth(self) -> "Settings":
         if self.function == "|x|" and self.point == 0:
-            why = "derivative undefined: the slope of |x| jumps from −1 to +1 there; try 0.1"
+            why = "derivative undefined, the slope jumps from −1 to +1; try 0.1, or any other from −3 to 3"
             raise setting_error("point", 0, why)
         return self
 
@@ -157,7 +161,7 @@ class Result:
     loss_rows: int
     # Climbing from w = 0
     start_gradient: Array  # (d,)
-    climbs: Array  # (CLIMBERS,) rates of climb along random unit vectors
+    climbs: Array  # (CLIMBERS,) rates of climb along other unit vectors
     steps: Array  # (4,) the same along the four steps of ``step_table``
     # What a Hessian costs
     hessian_bytes: Array  # of the first HESSIAN_SIZES features, in float32
@@ -510,10 +514,12 @@ def _loss(X: Array, y: Array, u: Array, x: float, v: Array) -> dict[str, Any]:
 
 
 def _climbs(X: Array, y: Array, rng: np.random.Generator) -> dict[str, Any]:
-    """Rates of climb from w = 0, by central differences: random unit vectors and the four steps."""
+    """Rates of climb from w = 0, by central differences: other unit vectors and the four steps."""
     g = loss_gradient(X, y, np.zeros(X.shape[1]))
     random = rng.standard_normal((X.shape[1], CLIMBERS))
     random /= np.linalg.norm(random, axis=0)
+    random = random * np.geomspace(0.05, 50, CLIMBERS) + (g / np.linalg.norm(g))[:, None]
+    random /= np.linalg.norm(random, axis=0)  # from a tilt of 3 degrees to anywhere
     steps = np.stack([step for _, _, step, _ in step_table(g)], axis=1)
     s, h = X @ np.hstack([random, steps]), 1e-3
     loss = [np.mean(np.logaddexp(0, t * s) - y[:, None] * t * s, axis=0) for t in (h, -h)]
@@ -638,7 +644,7 @@ def _steepest(result: Result) -> Claim:
     ]
     also.append(
         Check(
-            what=f"best of {CLIMBERS} random unit vectors",
+            what=f"best of {CLIMBERS} other unit vectors, the nearest 3° away",
             relation="<=",
             predicted=float(result.steps[0]),
             measured=float(result.climbs.max()),
@@ -877,6 +883,7 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
     d = result.loss_derivatives
     leading = np.abs(np.outer([d[2] / 2, d[3] / 6], np.ones_like(RADII))) * RADII ** np.array([[2], [3]])
     balls = step_table(result.start_gradient)
+    at_h = np.array([result.summary[f"{method}_error_at_h"] for method in ("forward", "central")])
     n, theory = np.arange(1, LARGEST_N + 1), positive_in_theory()
     share = result.positive / result.settings.draws
     return {
@@ -889,9 +896,19 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
                 "log10_central_predicted": _log10(law[1]),
             }
         ),
+        "chosen": pd.DataFrame(
+            {
+                "method": ["forward", "central"],
+                "log10_h": math.log10(result.settings.h),
+                "log10_error": _log10(at_h),
+                "error": at_h,
+                "log10_best": np.log10(result.best),
+                "log10_best_predicted": np.log10(predicted_best(result.derivatives, result.settings.point)),
+            }
+        ),
         "remainders": pd.DataFrame(
             {
-                "model": np.repeat(["slope", "slope and curvature"], len(RADII)),
+                "model": np.repeat(["slope alone", "slope and curvature"], len(RADII)),
                 "distance": np.tile(RADII, 2),
                 "measured": result.remainder.ravel(),
                 "predicted": leading.ravel(),
@@ -978,7 +995,7 @@ def surface_tables(name: str, cells: int = 18) -> dict[str, pd.DataFrame]:
             )
         )
         where = project(np.array(x0), np.array(y0), scale * here)
-        marks.append({"across": float(where[0]), "up": float(where[1]), "kind": kind_by_walk(name, x0, y0)})
+        marks.append({"across": float(where[0]), "up": float(where[1]), "found": kind_by_walk(name, x0, y0)})
     return {
         "tiles": tiles, "places": frames, "models": lines, "rings": pd.concat(rings, ignore_index=True),
         "marks": pd.DataFrame(marks),

@@ -47,6 +47,16 @@ EXPERIMENTS = (
         preview=("spectrum", "component", "cumulative_share"), preview_claim="2.1-pca-02",
     ),
     Experiment(
+        "taylor_curvature", "2.2", "Slope and curvature",
+        "How far can slope and curvature be trusted?",
+        "instant", "function",
+        (
+            *_ids("2.2-deriv", 1), *_ids("2.2-grad", 2), *_ids("2.2-hess", 1), *_ids("2.2-crit", 3),
+            *_ids("2.2-taylor", 2),
+        ),
+        preview=("main", "log10_h", "log10_error"), preview_claim="2.2-deriv-01",
+    ),
+    Experiment(
         "clt_batch_variance", "2.3", "Batch variance and the CLT",
         "Does doubling the batch halve the variance of the gradient?",
         "instant", "bar_chart", (*_ids("2.3-batch", 1), *_ids("2.3-clt", 5)),

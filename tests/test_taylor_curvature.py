@@ -131,7 +131,7 @@ def test_hessian_products_equal_differences_of_gradients(scale, seed):
 
 
 @pytest.mark.parametrize("name", ["sin x", "exp x", "breast_cancer loss"])
-@pytest.mark.parametrize("point", [-3, -1.6, -0.1, 0.1, 1.6, 2.9])
+@pytest.mark.parametrize("point", [-3, -0.1, 1.6])
 def test_difference_errors_keep_their_slopes_wherever_the_leading_terms_lead(name, point):
     for seed in range(2):
         spoken = run(Settings(function=name, point=point, seed=seed, **QUICK))
