@@ -54,6 +54,16 @@ EXPERIMENTS = (
         read_first=("pca_digits",),
     ),
     Experiment(
+        "taylor_curvature", "2.2", "Slope and curvature",
+        "How far can slope and curvature be trusted?",
+        "instant", "function",
+        (
+            *_ids("2.2-deriv", 1), *_ids("2.2-grad", 2), *_ids("2.2-hess", 1), *_ids("2.2-crit", 3),
+            *_ids("2.2-taylor", 2),
+        ),
+        preview=("main", "log10_h", "log10_error"), preview_claim="2.2-deriv-01",
+    ),
+    Experiment(
         "bayes_base_rate", "2.3", "Base rates",
         "What is a positive test worth?",
         "instant", "grid_view", (*_ids("2.3-axiom", 1), *_ids("2.3-bayes", 3)),

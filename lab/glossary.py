@@ -61,6 +61,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The share of all variance that lies along a component.",
         "pca_digits",
     ),
+    "finite difference": (
+        "A slope from two nearby values; truncation and rounding fight over the step.",
+        "taylor_curvature",
+    ),
     "finite-population correction": (
         "(N − B)/(N − 1): draws without replacement vary less.",
         "clt_batch_variance",
@@ -76,6 +80,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "heavy ball": (
         "Gradient descent with a memory of its last step; turns κ into √κ.",
         "gd_lr_sweep",
+    ),
+    "Hessian": (
+        "The matrix of second derivatives; its eigenvalues are curvatures.",
+        "taylor_curvature",
     ),
     "Hits@k": (
         "The share of questions whose right answer is among the first k.",
