@@ -407,3 +407,15 @@ def test_cauchy_makes_no_claim_of_a_normal_limit():
     frame = clt.tables(outcome)["distance"]
     assert list(frame.source) == ["Cauchy"] * 7
     assert frame.bound.isna().all()
+
+
+@pytest.mark.parametrize("name", ["uniform", "exponential", "Bernoulli", "Poisson"])
+def test_means_of_many_draws_have_the_mean_and_variance_that_theory_gives(name):
+    source = clt.source_law(name, np.ones(1))
+    blocks = list(clt.means_of_many_draws(source, 30, 20_000, seed=0, block=4096))
+    means = np.concatenate(blocks)
+    assert len(means) == 20_000
+    assert max(map(len, blocks)) <= 4096 // 30
+    error = source.deviation / np.sqrt(30)
+    assert abs(means.mean() - source.mean) < 4 * error / np.sqrt(20_000)
+    assert abs(means.std() / error - 1) < 4 * np.sqrt((2 + 9 / 30) / 4 / 20_000)  # excess kurtosis ≤ 9/30

@@ -444,3 +444,15 @@ SPOILED = {
 def test_a_spoiled_result_is_refuted(result, how):
     index, spoil = SPOILED[how]
     assert claims(replace(result, **spoil(result)))[index].verdict == "refuted"
+
+
+@pytest.mark.parametrize(("n", "d"), [(500, 1), (3000, 2), (5000, 4)])
+def test_em_for_many_points_climbs_like_the_plain_formula(n, d):
+    rng = np.random.default_rng(n)
+    data = 50 + rng.normal(size=(3, d))[rng.integers(3, size=n)] * 4 + rng.normal(size=(n, d))
+    start = em_gmm.begin_at(data, em_gmm.starting_points(data, 3, 1, rng), "random", "full", 1e-6)
+    end, history = em_gmm.climb_many_points(data, start, 1e-6, 30, block=700)
+    plain = em_gmm.climb(data, start, "full", 1e-6, 30, settled=-1.0)
+    np.testing.assert_allclose(history, plain.history[0], rtol=1e-9)
+    for ours, theirs in zip(end, plain.end, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)

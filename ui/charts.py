@@ -98,4 +98,4 @@ def titled(chart: Any, title: str, subtitle: str = "", **size: Any) -> Any:
 def _lines(text: str) -> alt.ExprRef:
     """``text`` as an expression of the chart's width, which only the browser knows."""
     phone, half = (json.dumps(textwrap.wrap(text, letters)) for letters in (34, 52))
-    return alt.ExprRef(f"width < 330 ? {phone} : width < 500 ? {half} : {json.dumps(text)}")
+    return alt.ExprRef(f"width < 380 ? {phone} : width < 500 ? {half} : {json.dumps(text)}")
