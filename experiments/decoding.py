@@ -29,8 +29,8 @@ $$
 - **distinct-4**: of all runs of four symbols in a text, the share that are different
 
 **What to try.** Set $\tau = 0.05$ and read: greedy text goes round in a circle, because a rule that always
-picks the favourite has finitely many places to be. Set $\tau = 3$: noise. Now lower $p$ to 0.8 and the noise
-turns into words again. Then fit the temperature table by hand: one strong rival, and how many others?
+picks the favourite has finitely many places to be. Set $\tau = 3$: noise. Now lower $p$ to 0.3 and the words
+are back. Then fit the temperature table by hand: one strong rival, and how many others?
 
 **What surprises.** The table many people learn temperature from (0.60 becoming 0.99, 0.85, 0.35 and 0.22)
 belongs to no distribution at all. And drawn text repeats itself *less* than English does.
@@ -38,10 +38,10 @@ belongs to no distribution at all. And drawn text repeats itself *less* than Eng
 *References.* C. Shannon (1948), A mathematical theory of communication, for text drawn from letter counts.
 I. Good (1953), The population frequencies of species. D. Ackley, G. Hinton and T. Sejnowski (1985), A
 learning algorithm for Boltzmann machines, for the temperature. I. Witten and T. Bell (1991), The
-zero-frequency problem. J. Li et al. (2016), A diversity-promoting objective function, for distinct-n. R. Sennrich, B. Haddow
-and A. Birch (2016), Neural machine translation of rare words with subword units. A. Fan, M. Lewis and Y.
-Dauphin (2018), Hierarchical neural story generation, for top-k. A. Holtzman et al. (2020), The curious case
-of neural text degeneration, for top-p.
+zero-frequency problem. J. Li et al. (2016), A diversity-promoting objective function, for distinct-n. R.
+Sennrich, B. Haddow and A. Birch (2016), Neural machine translation of rare words with subword units. A. Fan,
+M. Lewis and Y. Dauphin (2018), Hierarchical neural story generation, for top-k. A. Holtzman et al. (2020),
+The curious case of neural text degeneration, for top-p.
 """
 
 from dataclasses import dataclass
@@ -343,6 +343,12 @@ def distinct_4(texts: Indices) -> Array:
     return (1 + np.sum(np.diff(ordered, axis=1) != 0, axis=1)) / ordered.shape[1]
 
 
+def in_words(text: str) -> float:
+    """The share of letters that belong to words of the corpus, the cut word at either end included."""
+    known, found = set(letters(english()).split()), text.split()
+    return sum(len(w) for w in found if w in known) / max(sum(map(len, found)), 1)
+
+
 def spell(symbols: Indices) -> str:
     """Numbers back to letters."""
     return "".join(ALPHABET[s] for s in symbols)
@@ -588,7 +594,7 @@ def _written(words: list[str]) -> tuple[tuple[tuple[str, str], ...], int, tuple[
             parts.append([])
         parts[-1].append(token)
     wrong = sum("".join(p).strip() != word for p, word in zip(parts, words, strict=True))
-    longest = sorted(range(len(words)), key=lambda i: (-len(words[i]), words[i]))[:12]
+    longest = sorted(range(len(words)), key=lambda i: (-len(words[i]), words[i]))[:6]
     learnt, known = merges()[1][V:], set(letters(english()).split())
     broken = sum(not (name[0] == " " and name[1:] in known) for name in learnt)
     shown = tuple((words[i], " · ".join(p.strip() for p in parts[i] if p.strip())) for i in longest)
@@ -668,7 +674,7 @@ def _vocabulary(r: Result) -> Claim:
                   measured=broken, **contract.exact()),
         ),
         reason="Words met once in the first half, over all words there, estimate the chance of a new one "
-        "(Good 1953). GPT-2 and GPT-3 have 256 bytes + 50,000 merges + 1 = 50,257 tokens, GPT-4 some 100,000.",
+        "(Good 1953). GPT-2 and GPT-3 have 256 bytes + 50,000 merges + 1 = 50,257 tokens, GPT-4 twice that.",
     )  # fmt: skip
 
 
@@ -772,8 +778,8 @@ def _nucleus(r: Result) -> Claim:
     n = len(r.sizes)
     return Claim(
         id="2.3-topp-01",
-        statement=f"Top-p keeps the fewest symbols that hold {r.set_p:g}: in none of {n:,} contexts would "
-        f"fewer do. The set adapts, from {r.sizes.min()} to {r.sizes.max()}, {r.sizes.mean():.1f} on average.",
+        statement=f"Top-p keeps the fewest symbols that hold {r.set_p:g}: in none of {n:,} contexts do "
+        f"fewer. The set adapts, from {r.sizes.min()} to {r.sizes.max()}, {r.sizes.mean():.1f} on average.",
         predicted=0,
         measured=wrong,
         **contract.exact(),
@@ -872,7 +878,8 @@ def _texts(r: Result) -> pd.DataFrame:
     kinds = ["yours"] * SAMPLES + ["ladder"] * len(LADDER) + ["greedy"]
     taus = [s.tau] * SAMPLES + list(LADDER) + [0.0]
     values = distinct_4(np.array([[ALPHABET.index(c) for c in text] for text in r.texts]))
-    return pd.DataFrame({"kind": kinds, "tau": taus, "distinct_4": values, "text": list(r.texts)})
+    columns = {"kind": kinds, "tau": taus, "distinct_4": values, "in_words": list(map(in_words, r.texts))}
+    return pd.DataFrame({**columns, "text": list(r.texts)})
 
 
 def _sets(r: Result) -> pd.DataFrame:

@@ -33,6 +33,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "How much a signal differs between neighbours of a graph; zero when over-smoothed.",
         "gcn_cora",
     ),
+    "distinct-n": (
+        "The share of a text's runs of n that differ; near 0 where it goes in circles.",
+        "decoding",
+    ),
     "edge of stability": (
         "The learning rate 2/λ_max past which gradient descent diverges.",
         "gd_lr_sweep",
@@ -105,8 +109,16 @@ TERMS: dict[str, tuple[str, str]] = {
         "How much a matrix stretches along one of its directions.",
         "pca_digits",
     ),
+    "softmax temperature": (
+        "Divides the logits: below 1 favours the likely, above 1 evens all out.",
+        "decoding",
+    ),
     "stationary floor": (
         "The loss that constant-rate SGD keeps above the minimum, about α/B.",
         "sgd_noise",
+    ),
+    "top-p": (
+        "Draws only from the fewest symbols that hold the share p together.",
+        "decoding",
     ),
 }
