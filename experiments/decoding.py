@@ -248,6 +248,12 @@ def corpus() -> Indices:
     return np.array([ALPHABET.index(c) for c in letters(english())])
 
 
+@cache
+def words() -> tuple[str, ...]:
+    """The words of the text, in their order."""
+    return tuple(letters(english()).split())
+
+
 def run_codes(text: Indices, length: int) -> Indices:
     """Every run of ``length`` symbols as a number to the base 27, the first symbol counting most."""
     code = np.zeros(len(text) - length + 1, dtype=np.int64)
@@ -309,10 +315,11 @@ def node_after(m: Model, text: str) -> tuple[int, int]:
 def sample(m: Model, start: int, tau: Array, k: Array, p: Array, uniform: Array, tick: Tick) -> Indices:
     """Texts (b, length) drawn side by side, each with its own τ, k and p, from ``uniform`` (length, b)."""
     length, b = uniform.shape
+    cut = np.flatnonzero((k < V) | (p < 1))  # most chains keep everything
     node, out = np.full(b, start), np.empty((b, length), dtype=np.int64)
     for t in range(length):
         weights = np.exp((m.log_ranked[node] - m.log_ranked[node, :1]) / tau[:, None])
-        weights[~kept(weights, k, p)] = 0.0
+        weights[cut] *= kept(weights[cut], k[cut], p[cut])
         mass = np.cumsum(weights, axis=1)
         rank = np.sum(mass <= (uniform[t] * mass[:, -1])[:, None], axis=1)
         out[:, t] = m.ranked[node, rank]
@@ -345,8 +352,13 @@ def distinct_4(texts: Indices) -> Array:
 
 def in_words(text: str) -> float:
     """The share of letters that belong to words of the corpus, the cut word at either end included."""
-    known, found = set(letters(english()).split()), text.split()
+    known, found = _known_words(), text.split()
     return sum(len(w) for w in found if w in known) / max(sum(map(len, found)), 1)
+
+
+@cache
+def _known_words() -> frozenset[str]:
+    return frozenset(words())
 
 
 def spell(symbols: Indices) -> str:
@@ -478,12 +490,11 @@ def encode(text: str) -> list[str]:
 
 def unlisted(rng: np.random.Generator) -> tuple[tuple[int, int, int, int, int], list[str]]:
     """List the words of a random half of the text; which words of the other half are not listed?"""
-    words = np.array(letters(english()).split())
-    words = words[rng.permutation(len(words))]
-    half = len(words) // 2
-    listed, counts = np.unique(words[:half], return_counts=True)
-    new = words[half:][~np.isin(words[half:], listed)]
-    numbers = (half, int(np.sum(counts == 1)), int(np.sum(counts == 2)), len(words) - half, len(new))
+    mixed = np.array(words())[rng.permutation(len(words()))]
+    half = len(mixed) // 2
+    listed, counts = np.unique(mixed[:half], return_counts=True)
+    new = mixed[half:][~np.isin(mixed[half:], listed)]
+    numbers = (half, int(np.sum(counts == 1)), int(np.sum(counts == 2)), len(mixed) - half, len(new))
     return numbers, sorted(set(new.tolist()))
 
 
@@ -586,18 +597,18 @@ def _crowd() -> Array:
     return np.append(among, max(enough))
 
 
-def _written(words: list[str]) -> tuple[tuple[tuple[str, str], ...], int, tuple[int, int]]:
+def _written(new: list[str]) -> tuple[tuple[tuple[str, str], ...], int, tuple[int, int]]:
     """The unlisted words in tokens, how many are misspelt, and how many tokens are not whole words."""
     parts: list[list[str]] = []
-    for token in encode(" " + " ".join(words)):
+    for token in encode(" " + " ".join(new)):
         if token[0] == " ":
             parts.append([])
         parts[-1].append(token)
-    wrong = sum("".join(p).strip() != word for p, word in zip(parts, words, strict=True))
-    longest = sorted(range(len(words)), key=lambda i: (-len(words[i]), words[i]))[:6]
-    learnt, known = merges()[1][V:], set(letters(english()).split())
+    wrong = sum("".join(p).strip() != word for p, word in zip(parts, new, strict=True))
+    longest = sorted(range(len(new)), key=lambda i: (-len(new[i]), new[i]))[:6]
+    learnt, known = merges()[1][V:], _known_words()
     broken = sum(not (name[0] == " " and name[1:] in known) for name in learnt)
-    shown = tuple((words[i], " · ".join(p.strip() for p in parts[i] if p.strip())) for i in longest)
+    shown = tuple((new[i], " · ".join(p.strip() for p in parts[i] if p.strip())) for i in longest)
     return shown, wrong, (len(learnt), broken)
 
 
@@ -673,8 +684,9 @@ def _vocabulary(r: Result) -> Claim:
             Check(what=f"of {learnt} learnt tokens, those that are no whole word", predicted=0, relation=">",
                   measured=broken, **contract.exact()),
         ),
-        reason="Words met once in the first half, over all words there, estimate the chance of a new one "
-        "(Good 1953). GPT-2 and GPT-3 have 256 bytes + 50,000 merges + 1 = 50,257 tokens, GPT-4 twice that.",
+        reason="Words met once in the first half, over all n there (n₂ met twice), estimate the chance q "
+        "of a new one (Good 1953). GPT-2 and GPT-3 have 256 bytes + 50,000 merges + 1 = 50,257 tokens, "
+        "GPT-4 twice that.",
     )  # fmt: skip
 
 
@@ -922,8 +934,8 @@ CHALLENGES = (
         options=(),
         settings={"rival": 0.0, "others": 50_000},
         answer=lambda result: result.summary["tau_5_yours"],
-        curve=("top_probability", "log10_tau", "your_tail"),
-        at=float(np.log10(5)),
+        curve=("top_probability", "tau", "your_tail"),
+        at=5,
         why="Temperature lifts every rival a little, and 50,000 times a little is nearly everything.",
     ),
     Challenge(

@@ -57,17 +57,18 @@ def repetition(frame: pd.DataFrame, real: float, most: float, filtered: bool, ta
     return charts.titled(chart, title, height=380)
 
 
-def sets(frame: pd.DataFrame, limits: pd.DataFrame, p: float, mean: float) -> alt.LayerChart:
-    least, most = frame["size"].min(), max(frame["size"].max(), 2)
+def sets(frame: pd.DataFrame, limits: pd.DataFrame, p: float) -> alt.LayerChart:
+    least, most = frame["size"].min(), frame["size"].max()
     x = alt.X("entropy_bits:Q", title="entropy of the next symbol [bits]", scale=within(-0.05, 4.8))
-    y = alt.Y("size:Q", title=f"symbols that hold {p:.0%}", scale=within(0, most + 1))
+    room, axis = within(0, most + 2), alt.Axis(tickMinStep=1)
+    y = alt.Y("size:Q", title=f"symbols that hold {p:.0%}", scale=room, axis=axis)
     dots = alt.Chart(frame).mark_circle(opacity=0.7, clip=True).encode(
         x=x, y=y, size=alt.Size("contexts:Q", legend=None, scale=alt.Scale(range=[12, 350])),
         tooltip=["contexts:Q", "size:Q", alt.Tooltip("entropy_bits:Q", format=".1f")],
     )  # fmt: skip
-    ends = limits[limits["size"] <= most + 1].melt("size", ["least", "largest"], "end", "entropy_bits")
+    ends = limits[limits["size"] <= most + 2].melt("size", ["least", "largest"], "end", "entropy_bits")
     lines = charts.theory_line(ends, x, y).encode(detail="end:N", order="size:Q")
-    title = f"Top-p keeps {least} to {most} symbols, few where the model is sure; {mean:.1f} on average"
+    title = f"Top-p keeps {least} of 27 where the model is sure, {most} where it is not"
     return charts.titled(charts.paint(dots, "measured") + lines, title, height=380)
 
 
@@ -144,7 +145,7 @@ with st.expander("From always the favourite to hot, at your k and p"):
     reading(texts.loc[["greedy", "ladder"]], context)
 
 most, real = (result.run_in + result.period) / (settings.length - 3), summary["distinct_real"]
-some, contexts = tables["distinct"][::4], f"{len(result.sizes):,} contexts at τ = {tau:g}"
+some = tables["distinct"][::4]
 measured = ", ".join(f"{d:.2f} at τ = {t:g}" for t, d in zip(some.tau, some.distinct_4, strict=True))
 grey = " Thin grey: without your k and p." if filtered else ""
 side_by_side(
@@ -152,10 +153,9 @@ side_by_side(
      f"Share of different runs of four in drawn text: {measured}; greedy {summary['distinct_greedy']:.3f}, "
      f"English {real:.2f}.",
      f"Ten texts at each temperature; band: ± one standard deviation.{grey}"),
-    (page.chart, sets(tables["sets"], tables["set_limits"], result.set_p, summary["mean_set"]),
-     f"Size of the top-p set against entropy for {contexts}: {result.sizes.min()} to {result.sizes.max()} "
-     f"symbols, {summary['mean_set']:.1f} on average.",
-     f"All {contexts}. Dashed: the least and the most entropy possible."),
+    (page.chart, sets(tables["sets"], tables["set_limits"], result.set_p),
+     f"Size of the top-p set against entropy at τ = {tau:g}: {result.sizes.min()} to {result.sizes.max()}.",
+     f"All contexts at your τ; the mean is {summary['mean_set']:.1f}. Dashed: the entropy possible."),
 )  # fmt: skip
 
 st.header("The table that no distribution gives")

@@ -245,6 +245,11 @@ def test_tokens_join_up_to_the_word_and_none_spans_two():
     assert len(tokens) < len(" data and zebras")
 
 
+def test_letters_in_real_words_are_counted_by_hand():
+    assert decoding.in_words(" the data qqqq") == pytest.approx(7 / 11)
+    assert decoding.in_words("   ") == 0
+
+
 # --- negative control ---
 
 
