@@ -70,6 +70,14 @@ EXPERIMENTS = (
         preview=("main", "log10_prevalence", "ppv"), preview_claim="2.3-bayes-01",
     ),
     Experiment(
+        "decoding", "2.3", "Decoding",
+        "How do temperature, top-k and top-p reshape the next symbol?",
+        "instant", "text_fields",
+        (*_ids("2.3-softmax", 1), *_ids("2.3-vocab", 1), *_ids("2.3-temp", 3), *_ids("2.3-topp", 1),
+         *_ids("2.3-greedy", 1)),
+        preview=("distinct", "log10_tau", "distinct_4"), preview_claim="2.3-greedy-01",
+    ),
+    Experiment(
         "clt_batch_variance", "2.3", "Batch variance and the CLT",
         "Does doubling the batch halve the variance of the gradient?",
         "instant", "bar_chart", (*_ids("2.3-batch", 1), *_ids("2.3-clt", 5)),

@@ -41,6 +41,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "How much a signal differs between neighbours of a graph; zero when over-smoothed.",
         "gcn_cora",
     ),
+    "distinct-n": (
+        "The share of a text's runs of n that differ; near 0 where it goes in circles.",
+        "decoding",
+    ),
     "Eckart-Young theorem": (
         "No matrix of rank k is closer than the first k terms of the SVD.",
         "svd_low_rank",
@@ -137,8 +141,16 @@ TERMS: dict[str, tuple[str, str]] = {
         "How much a matrix stretches along one of its directions.",
         "pca_digits",
     ),
+    "softmax temperature": (
+        "Divides the logits: below 1 favours the likely, above 1 evens all out.",
+        "decoding",
+    ),
     "stationary floor": (
         "The loss that constant-rate SGD keeps above the minimum, about α/B.",
         "sgd_noise",
+    ),
+    "top-p": (
+        "Draws only from the fewest symbols that hold the share p together.",
+        "decoding",
     ),
 }
