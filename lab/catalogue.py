@@ -47,6 +47,13 @@ EXPERIMENTS = (
         preview=("spectrum", "component", "cumulative_share"), preview_claim="2.1-pca-02",
     ),
     Experiment(
+        "signal_propagation", "2.2", "Signal through depth",
+        "Does a signal survive depth?",
+        "instant", "waterfall_chart", (*_ids("2.2-vanish", 3), *_ids("2.3-init", 2)),
+        preview=("main", "layer", "log10_measured"), preview_claim="2.2-vanish-02",
+        preview_settings=(("init", "LeCun"), ("width", 64)),
+    ),
+    Experiment(
         "clt_batch_variance", "2.3", "Batch variance and the CLT",
         "Does doubling the batch halve the variance of the gradient?",
         "instant", "bar_chart", (*_ids("2.3-batch", 1), *_ids("2.3-clt", 5)),
