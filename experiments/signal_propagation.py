@@ -4,8 +4,10 @@ Ten handwritten digits go through a deep network that has learnt nothing yet, an
 comes back. You see what each layer leaves of both, and the factor theory predicts before a weight is drawn.
 
 $$
-h_1 = W_1 x, \qquad h_{l+1} = [\,h_l +\,] \; W_{l+1}\, \varphi(u_l), \qquad
-u_l = h_l \;\text{ or }\; \mathrm{LayerNorm}(h_l), \qquad \text{logits} = V \varphi(u_L)
+\begin{aligned}
+h_1 &= W_1 x, \qquad u_l = h_l \;\text{ or }\; \mathrm{LayerNorm}(h_l) \\
+h_{l+1} &= [\,h_l +\,] \; W_{l+1}\, \varphi(u_l), \quad \text{logits} = V \varphi(u_L)
+\end{aligned}
 $$
 
 - $h_l$: the **signal** at layer $l$, $n$ numbers; $q_l$: its second moment, the mean of their squares
@@ -17,9 +19,11 @@ In a wide layer every number of $h_l$ is a sum of many independent terms, so it 
 says all there is to know. With $z \sim N(0, 1)$, both directions multiply by factors that can be computed:
 
 $$
-q_{l+1} = [\,q_l +\,] \; \sigma^2\, \mathbb E\, \varphi(\sqrt{q_l}\, z)^2, \qquad
+\begin{aligned}
+q_{l+1} &= [\,q_l +\,] \; \sigma^2\, \mathbb E\, \varphi(\sqrt{q_l}\, z)^2 \\
 \frac{\mathbb E \lVert g_l \rVert^2}{\mathbb E \lVert g_{l+1} \rVert^2}
-= [\,1 +\,] \; \sigma^2\, \mathbb E\, \varphi'(\sqrt{q_l}\, z)^2
+&= [\,1 +\,] \; \sigma^2\, \mathbb E\, \varphi'(\sqrt{q_l}\, z)^2
+\end{aligned}
 $$
 
 With LayerNorm the $\sqrt{q_l}$ inside becomes 1, and the gradient's second term is divided by $q_l$. For ReLU
@@ -153,6 +157,7 @@ class Result:
     predicted_ratio: Array  # (L - 1,) E|g_l|² / E|g_{l+1}|² in an infinitely wide network
     gradient_norm: Array  # (S,) length of the gradient of all weights, before clipping
     overflow_layer: int  # the first layer with a number too large for the format; 0 if none
+    gradient_overflow_layer: int  # the same on the way back, if the signal is still finite
     edges: Array  # (BINS + 1,) of log10 |h|
     histogram: Array  # (L, BINS) share of the numbers of a layer in each bin
     lab: Lab
@@ -476,7 +481,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         overflow = 0 if finite.all() else int(finite.argmin()) + 1
         held = np.arange(depth) < (overflow - 1 if overflow else depth)
         log_signal = np.where(held[:, None, None], np.log(second_moment(h)), np.nan)
-    log_gradient = log_length(g)
+    log_gradient, overflow_back = without_overflow(log_length(g))
     tick(0.8)
     edges, histogram = magnitudes(h, held)
     lab = laboratory(settings.seed)
@@ -486,12 +491,20 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     q1 = 64 * variance(settings.init, 64, width) * settings.scale**2
     q, ratio = predict(net, sigma2, q1, depth)
     result = Result(
-        settings, log_signal, log_gradient, q, ratio, norm, overflow, edges, histogram, lab,
+        settings, log_signal, log_gradient, q, ratio, norm, overflow, overflow_back, edges, histogram, lab,
         clipped(lab.scaled_norms, settings.clip),
         np.array([1e-9, 2e-9]) * clip_factor(np.hypot(1e-9, 2e-9), settings.clip), {},
     )  # fmt: skip
     result.summary.update(headline(result))
     return result
+
+
+def without_overflow(log_gradient: Array) -> tuple[Array, int]:
+    """The logs with NaN from the layer on where the way back first leaves the format, and that layer or 0."""
+    lost = (np.isnan(log_gradient) & ~np.isnan(log_gradient[-1])).any(axis=(1, 2))
+    layer = int(np.flatnonzero(lost)[-1]) + 1 if lost.any() else 0
+    below = np.arange(len(log_gradient)) < layer
+    return np.where(below[:, None, None], np.nan, log_gradient), layer
 
 
 def magnitudes(h: Array, held: Array) -> tuple[Array, Array]:
@@ -531,6 +544,7 @@ def headline(result: Result) -> dict[str, float]:
         "weight_gradient_norm": float(result.gradient_norm.mean()),
         "weight_gradient_norm_clipped": float(clipped(result.gradient_norm, result.settings.clip).mean()),
         "overflow_layer": float(result.overflow_layer),
+        "gradient_overflow_layer": float(result.gradient_overflow_layer),
         "signal_exactly_0_from_layer": float(silent[0] + 1) if len(silent) else 0.0,
         "gradient_exactly_0_to_layer": float(vanished[-1] + 1) if len(vanished) else 0.0,
     }

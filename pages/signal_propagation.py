@@ -1,7 +1,5 @@
 """Signal through depth: the page."""
 
-from typing import Any
-
 import altair as alt
 import pandas as pd
 import streamlit as st
@@ -10,15 +8,16 @@ import ui
 from lab.numbers import number
 from ui import charts
 
-POWER = "abs(datum.value) < 3.5 ? format(pow(10, datum.value), '~r') : 'e' + format(datum.value, 'd')"
+POWER = "abs(datum.value) < 3.5 ? format(pow(10, datum.value), '~r') : '1e' + format(datum.value, 'd')"
 POWERS = f"replace(abs(datum.value - round(datum.value)) > 0.01 ? '' : {POWER}, '-', '−')"
 LAYER, CURE = "signal_propagation_layer", "signal_propagation_cure"
 
 
 def powers(field: str, title: str, *columns: pd.Series) -> alt.Y:
     """An axis of log10 values with their powers as labels, two decades high at least."""
-    values = pd.concat([*columns, pd.Series([-1.0, 1.0])]).dropna()
-    scale = alt.Scale(domain=[values.min(), values.max()], nice=False, padding=6)
+    values = pd.concat(columns)
+    room = max(0.0, 1 - (values.max() - values.min()) / 2)
+    scale = alt.Scale(domain=[values.min() - room, values.max() + room], nice=False, padding=6)
     return alt.Y(
         f"{field}:Q", title=f"{title} (log)", scale=scale, axis=alt.Axis(labelExpr=POWERS, tickMinStep=1)
     )
@@ -40,26 +39,26 @@ def through_depth(frame: pd.DataFrame, nets: pd.DataFrame, field: str, title: st
     return charts.titled(chart, title, height=400)
 
 
+def flaw(layer: int, text: str) -> alt.LayerChart:
+    return charts.vertical(layer, text, "violation", "left" if layer < settings.depth / 2 else "right")
+
+
 def signal(frame: pd.DataFrame, nets: pd.DataFrame) -> alt.LayerChart:
-    kept, theory = (number(float(f"{v:.3g}")) for v in (factor, summary["predicted_signal_factor"]))
-    title = f"Each layer multiplies the signal by {kept}; theory: {theory}"
+    title = f"Each layer multiplies the signal by {short('signal_factor')}; "
+    title += f"theory: {short('predicted_signal_factor')}"
     chart = through_depth(frame, nets, "log10_signal", title, "second moment of the signal")
     return chart + flaw(overflow, f"overflow at layer {overflow}") if overflow else chart
 
 
 def gradient(frame: pd.DataFrame, nets: pd.DataFrame) -> alt.LayerChart:
-    kept, theory = (
-        number(float(f"{summary[f'{which}gradient_factor']:.3g}")) for which in ("", "predicted_")
-    )
-    title = f"Each layer back multiplies the gradient by {kept}; theory: {theory}"
+    title = f"Each layer back multiplies the gradient by {short('gradient_factor')}; "
     if frame.log10_measured.isna().all():
-        title = f"There is no gradient to measure; theory: {theory} a layer"
+        title = "There is no gradient to measure; "
+    title += f"theory: {short('predicted_gradient_factor')}"
     chart = through_depth(frame, nets, "log10_gradient", title, "gradient ÷ the last layer's")
+    if burst:
+        return chart + flaw(burst, f"overflow at layer {burst}")
     return chart + flaw(zero_to, f"exactly 0 up to layer {zero_to}") if zero_to else chart
-
-
-def flaw(layer: int, text: str) -> alt.LayerChart:
-    return charts.vertical(layer, text, "violation", "left" if layer < settings.depth / 2 else "right")
 
 
 def sizes(frame: pd.DataFrame, start: int) -> alt.LayerChart:
@@ -99,12 +98,14 @@ def widths(frame: pd.DataFrame) -> alt.LayerChart:
 
 
 def cures(frame: pd.DataFrame, factors: pd.DataFrame) -> alt.LayerChart:
-    """All networks in grey; the slider's one with its theory."""
+    """All networks in grey; the chosen one with its theory."""
     frame = frame.merge(factors[["order", "measured", "predicted"]], on="order")
     x = layers(30)
     y = powers("log10_measured", "length of the gradient", frame.log10_measured, frame.log10_predicted)
+    names = alt.binding_radio(options=list(range(6)), labels=list(factors.cure), name="show ")
+    pick = alt.param(name=CURE, value=1, bind=names)
     every = alt.Chart(frame).mark_line(strokeWidth=1.2, opacity=0.7, color=charts.GREY)
-    now = alt.Chart(frame).transform_filter(alt.datum.order == charts.scrubber(CURE, "", 5))
+    now = alt.Chart(frame).transform_filter(f"datum.order == {CURE}")
     solid = charts.paint(now.mark_line(strokeWidth=3).encode(x=x, y=y), "measured")
     dashed = now.mark_line(strokeDash=[6, 4], strokeWidth=2).encode(x=x, y="log10_predicted:Q")
     kept = "datum.cure + ' keeps ' + format(datum.measured, '.3f') + ' a layer, theory '"
@@ -112,70 +113,66 @@ def cures(frame: pd.DataFrame, factors: pd.DataFrame) -> alt.LayerChart:
     words = words.transform_calculate(text=f"{kept} + format(datum.predicted, '.3f')")
     words = words.mark_text(align="left", baseline="bottom", fontSize=13)
     words = words.encode(text="text:N", x=alt.value(4), y=alt.value(-4))
-    slider = charts.scrubber(CURE, "network: 0 start, 1 to 5 cures", 5, 1)
-    chart = every.encode(x=x, y=y, detail="order:N").add_params(slider) + solid
+    chart = every.encode(x=x, y=y, detail="order:N").add_params(pick) + solid
     return chart + charts.paint(dashed, "theory") + charts.paint(words, "theory")
 
 
 def ladder(factors: pd.DataFrame) -> alt.LayerChart:
-    x = alt.X("measured:Q", title="gradient kept a layer", scale=alt.Scale(domain=[0, 1.5], nice=False))
+    x = alt.X("measured:Q", title="gradient kept a layer", scale=alt.Scale(domain=[0, 1.7], nice=False))
     y = alt.Y("cure:N", sort=None, title=None, axis=alt.Axis(labelLimit=140))
     base = alt.Chart(factors).encode(y=y)
     dots = charts.paint(base.mark_bar(height=14, opacity=0.75).encode(x=x), "measured")
     law = base.mark_tick(thickness=2, height=24).encode(x="predicted:Q")
     text = base.mark_text(align="left", dx=8).encode(x=x, text=alt.Text("measured:Q", format=".2f"))
     rule = charts.paint(alt.Chart(pd.DataFrame({"at": [1]})).mark_rule(strokeDash=[2, 3]), "theory")
-    chart = dots + charts.paint(law, "theory") + charts.paint(text, "measured") + rule.encode(x="at:Q")
-    return chart
+    return dots + charts.paint(law, "theory") + charts.paint(text, "measured") + rule.encode(x="at:Q")
 
 
 def clipping(frame: pd.DataFrame, c: float) -> alt.LayerChart:
     ends = (frame.log10_before, frame.log10_predicted)
-    y = powers("log10_after", "length of the gradient of all weights", *ends)
+    y = powers("log10_after", "length of the gradient", *ends)
     axis = alt.Axis(values=[0.5, 0.7, 1, 1.4, 2], format="~g")
     x = alt.X("scale:Q", title="scale of the weights (log)", axis=axis)
     x.scale = alt.Scale(type="log", domain=[0.5, 2], nice=False)
     before = alt.Chart(frame).mark_point(size=60, strokeWidth=2).encode(x=x, y="log10_before:Q")
     chart = charts.measured_line(frame, x, y, point=True) + charts.paint(before, "measured")
     chart += charts.theory_line(frame, x, "log10_predicted:Q")
-    title = f"Clipping cuts an explosion to {c:g} and leaves a vanished gradient as it is"
+    title = f"Clipping cuts an explosion to {c:g} and cannot bring back what vanished"
     return charts.titled(chart, title, height=330)
+
+
+def short(key: str) -> str:
+    return number(float(f"{summary[key]:.3g}"))
 
 
 page = ui.open_page("signal_propagation")
 tables, summary, settings = page.tables, page.summary, page.settings
-overflow, zero_to = int(summary["overflow_layer"]), int(summary["gradient_exactly_0_to_layer"])
-silent, factor = int(summary["signal_exactly_0_from_layer"]), summary["signal_factor"]
+overflow, burst = page.result.overflow_layer, page.result.gradient_overflow_layer
+silent, zero_to = (int(summary[f"{key}_layer"]) for key in ("signal_exactly_0_from", "gradient_exactly_0_to"))
 
 left, right = st.columns(2)
 with left:
     page.main(
         signal(tables["main"], tables["networks"]),
-        alt=f"Second moment of the signal by layer, measured and predicted: times {number(factor)} a layer, "
-        f"theory {number(summary['predicted_signal_factor'])}.",
+        alt=f"Second moment of the signal by layer, measured and predicted: times {short('signal_factor')} a "
+        f"layer, theory {short('predicted_signal_factor')}.",
     )
 with right:
     page.chart(
         gradient(tables["gradient"], tables["networks"]),
-        alt=f"Length of the activation gradient by layer, relative to the last: "
-        f"times {number(summary['gradient_factor'])} a layer on the way back, theory "
-        f"{number(summary['predicted_gradient_factor'])}.",
+        alt=f"Length of the activation gradient by layer, relative to the last: times "
+        f"{short('gradient_factor')} a layer back, theory {short('predicted_gradient_factor')}.",
     )
-if overflow:
-    st.warning(
-        f"At layer {overflow} a number is too large for {settings.precision}. It becomes infinite, the loss is "
-        "not a number any more, and so is every gradient.", icon=":material/output:",
-    )  # fmt: skip
-elif silent:
-    st.warning(
-        f"From layer {silent} on every number is exactly 0 in {settings.precision}: too small to be told from "
-        "nothing, and there is nothing to send back.", icon=":material/volume_off:",
-    )  # fmt: skip
-elif zero_to:
-    st.warning(
-        f"Up to layer {zero_to} the gradient is exactly 0 in {settings.precision}: these layers cannot learn.",
-        icon=":material/block:",
-    )
+form = settings.precision
+notes = {
+    f"At layer {overflow} a number is too large for {form}. It becomes infinite, the loss is no number any "
+    "more, and so is every gradient.": overflow,
+    f"On its way back the gradient gets too large for {form} at layer {burst}.": burst,
+    f"From layer {silent} on every number is 0 in {form}, so there is nothing to send back.": silent,
+    f"Up to layer {zero_to} the gradient is exactly 0 in {form}: these layers cannot learn.": zero_to,
+}  # fmt: skip
+for note in (text for text, layer in notes.items() if layer):
+    st.warning(note, icon=":material/memory:")
 st.caption("Solid: measured, one thin line for each network. Dashed: the theory, for infinite width.")
 
 left, right = st.columns(2)
@@ -189,8 +186,8 @@ with right:
     shown = "; ".join(f"{r.measured:.3f} at {r.width:.0f}" for r in tables["widths"].dropna().itertuples())
     page.chart(
         widths(tables["widths"]),
-        alt=f"Second moment a ReLU network with He's variance keeps a layer, by width: {shown}. The curve is "
-        "e to the −5/2n.",
+        alt=f"Second moment a ReLU network with He's variance keeps a layer, by width: {shown}. The curve "
+        "is e to the −5/2n.",
     )
 
 st.header("Five cures, switched on one by one")
@@ -199,11 +196,13 @@ st.markdown(
 )
 view = page.view("cures", "Cures", ["alone", "added"], "alone")
 rungs = tables["cure_factors"][tables["cure_factors"]["view"] == view]
-start, last = rungs.gradient_at_layer_1.iloc[[0, -2]]
 said = ", ".join(f"{r.cure} {r.measured:.3f} (theory {r.predicted:.3f})" for r in rungs.itertuples())
+kept = rungs.measured.tolist()
 titles = {
-    "alone": "On its own, only the residual connection brings the gradient home",
-    "added": "ReLU helps, He holds, residuals overshoot, LayerNorm tames",
+    "alone": f"Alone, residuals keep {kept[3]:.2f} of the gradient a layer, ReLU {kept[1]:.2f}, "
+    f"clipping {kept[5]:.2f}",
+    "added": f"ReLU helps ({kept[1]:.2f} a layer), He holds ({kept[2]:.2f}), residuals overshoot "
+    f"({kept[3]:.2f}), LayerNorm tames ({kept[4]:.2f})",
 }
 left, right = st.columns([3, 2])
 with left:
@@ -223,11 +222,15 @@ with left:
     cut = tables["clipping"]
     page.chart(
         clipping(cut, settings.clip),
-        alt=f"Length of the weights' gradient by their scale, before and after clipping at {settings.clip:g}: "
+        alt=f"Length of the weights' gradient by scale, before and after clipping at {settings.clip:g}: "
         f"10 to the {cut.log10_before.iloc[0]:.1f} stays at scale ½, 10 to the "
         f"{cut.log10_before.iloc[-1]:.1f} is cut at 2.".replace("-", "−"),
     )
-    st.caption("Rings: before clipping; line: after; dashed: s³⁰. He and ReLU, 30 layers of width 32.")
+    st.caption(
+        "Rings: before clipping; line: after; dashed: s³⁰. He and ReLU, 30 layers of width 32. Your network's"
+        f" gradient of all weights is {short('weight_gradient_norm')} long, after clipping "
+        f"{short('weight_gradient_norm_clipped')}."
+    )
 with right:
     st.markdown("**Which way to keep the size? From 256 numbers to 10**")
     table = tables["from_256_to_10"].rename(columns=lambda name: name.replace("_", " "))

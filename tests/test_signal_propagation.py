@@ -220,6 +220,17 @@ def test_a_gradient_below_half_precision_is_exactly_zero():
     assert outcome.tables["gradient"].log10_measured.isna().sum() == zero_to
 
 
+def test_a_gradient_can_overflow_on_the_way_back_only():
+    """tanh keeps the signal below 1, but weights 4 times too large make its gradient grow without end."""
+    chosen = {"activation": "tanh", "scale": 4, "depth": 60, "width": 64, "precision": "float16"}
+    outcome = outcome_of("signal_propagation", **chosen)
+    layer = outcome.result.gradient_overflow_layer
+    assert outcome.result.overflow_layer == 0
+    assert 0 < layer < 60
+    assert outcome.tables["gradient"].log10_measured.isna().sum() == layer
+    assert outcome.summary["gradient_factor"] > 1
+
+
 def test_a_silent_network_says_so():
     outcome = outcome_of("signal_propagation", init="default", scale=0.1, depth=60, width=32)
     assert outcome.summary["signal_exactly_0_from_layer"] > 0
