@@ -30,14 +30,14 @@ With LayerNorm the $\sqrt{q_l}$ inside becomes 1, and the gradient's second term
 both factors are $\sigma^2/2$: 1 with He's variance $2/n$, ½ with $1/n$, and 1/6 with a library's default
 $1/(3n)$. As the width is finite, a typical network keeps a little less: $e^{-5/2n}$ of it a layer.
 
-**What to try.** ReLU with LeCun's $1/n$: each layer halves the signal, and a billionth is left after 30. Then
-the sigmoid: the signal stays and the gradient dies, because its slope is never above ¼. Then float16 with a
-scale of 4: the page names the layer at which a number no longer fits.
+**What to try.** ReLU with LeCun's $1/n$: each layer halves the second moment, and two billionths are left
+after 30. Then the sigmoid: the signal stays and the gradient dies, because its slope is never above ¼. Then
+float16 with a scale of 4: the page names the layer at which a number no longer fits.
 
 **What surprises.** Residual connections do not tame a ReLU network with He's variance, they *double* the
-signal at every layer; with LayerNorm inside them it grows only in proportion to the layer's number. LayerNorm
-before a sigmoid helps less than a residual connection does. And one of the five usual cures does nothing at
-all against vanishing: clipping.
+second moment at every layer; with LayerNorm inside them it grows only in proportion to the layer's
+number. LayerNorm before a sigmoid helps less than a residual connection does. And one of the five usual cures
+does nothing at all against vanishing: clipping.
 
 **A caution.** In a ReLU network without biases $\langle W_l, \partial \mathcal L/\partial W_l \rangle$ is
 the same for every layer, however fast the signal dies. So the gradients drawn here are those of the

@@ -13,11 +13,17 @@ POWERS = f"replace(abs(datum.value - round(datum.value)) > 0.01 ? '' : {POWER}, 
 LAYER, CURE = "signal_propagation_layer", "signal_propagation_cure"
 
 
+def reaching(low: float, high: float) -> alt.Scale:
+    """At least from low to high; a pinned run may need more."""
+    return alt.Scale(domain=alt.DomainUnionWith(unionWith=[low, high]), nice=False, zero=False)
+
+
 def powers(field: str, title: str, *columns: pd.Series) -> alt.Y:
     """An axis of log10 values with their powers as labels, two decades high at least."""
     values = pd.concat(columns)
     room = max(0.0, 1 - (values.max() - values.min()) / 2)
-    scale = alt.Scale(domain=[values.min() - room, values.max() + room], nice=False, padding=6)
+    scale = reaching(values.min() - room, values.max() + room)
+    scale.padding = 6
     return alt.Y(
         f"{field}:Q", title=f"{title} (log)", scale=scale, axis=alt.Axis(labelExpr=POWERS, tickMinStep=1)
     )
@@ -25,7 +31,7 @@ def powers(field: str, title: str, *columns: pd.Series) -> alt.Y:
 
 def layers(depth: int) -> alt.X:
     axis = alt.Axis(tickMinStep=1, format="d")
-    return alt.X("layer:Q", title="layer l", scale=alt.Scale(domain=[1, depth], nice=False), axis=axis)
+    return alt.X("layer:Q", title="layer l", scale=reaching(1, depth), axis=axis)
 
 
 def through_depth(frame: pd.DataFrame, nets: pd.DataFrame, field: str, title: str, y: str) -> alt.LayerChart:
@@ -44,7 +50,7 @@ def flaw(layer: int, text: str) -> alt.LayerChart:
 
 
 def signal(frame: pd.DataFrame, nets: pd.DataFrame) -> alt.LayerChart:
-    title = f"Each layer multiplies the signal by {short('signal_factor')}; "
+    title = f"Each layer multiplies the second moment by {short('signal_factor')}; "
     title += f"theory: {short('predicted_signal_factor')}"
     chart = through_depth(frame, nets, "log10_signal", title, "second moment of the signal")
     return chart + flaw(overflow, f"overflow at layer {overflow}") if overflow else chart

@@ -109,9 +109,10 @@ def test_gaussian_moments_equal_adaptive_quadrature(kind, q):
 # --- invariant ---
 
 
-@pytest.mark.parametrize("net", [run_[0] for run_ in LAB_RUNS], ids=str)
-def test_theory_meets_every_kind_of_network_it_is_used_for(net):
-    sigma2 = next(s for kind, s in LAB_RUNS if kind == net)
+@pytest.mark.parametrize(
+    ("net", "sigma2"), [*LAB_RUNS, (Net("tanh"), 1.5), (Net("tanh", layernorm=True), 2.0)]
+)
+def test_theory_meets_every_kind_of_network_it_is_used_for(net, sigma2):
     rng = np.random.default_rng(5)
     width, nets, depth = 200, 6, 8
     x, label = module.ten_scans()
