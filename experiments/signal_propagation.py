@@ -5,8 +5,9 @@ comes back. You see what each layer leaves of both, and the factor theory predic
 
 $$
 \begin{aligned}
-h_1 &= W_1 x, \qquad u_l = h_l \;\text{ or }\; \mathrm{LayerNorm}(h_l) \\
-h_{l+1} &= [\,h_l +\,] \; W_{l+1}\, \varphi(u_l), \quad \text{logits} = V \varphi(u_L)
+h_1 &= W_1 x, \qquad \text{logits} = V \varphi(u_L) \\
+h_{l+1} &= [\,h_l +\,] \; W_{l+1}\, \varphi(u_l) \\
+u_l &= h_l \;\text{ or }\; \mathrm{LayerNorm}(h_l)
 \end{aligned}
 $$
 

@@ -36,12 +36,15 @@ def layers(depth: int) -> alt.X:
 
 def through_depth(frame: pd.DataFrame, nets: pd.DataFrame, field: str, title: str, y: str) -> alt.LayerChart:
     x = layers(int(frame.layer.max()))
-    up = powers("log10_measured", y, frame.log10_measured, frame.log10_predicted, nets[field])
-    thin = alt.Chart(nets.dropna(subset=field)).mark_line(strokeWidth=1, opacity=0.5)
-    thin = charts.paint(thin.encode(x=x, y=f"{field}:Q", detail="net:N"), "measured")
-    chart = (
-        charts.measured_line(frame.dropna(), x, up) + thin + charts.theory_line(frame, x, "log10_predicted:Q")
-    )
+    up = powers("log10_predicted", y, frame.log10_measured, frame.log10_predicted, nets[field])
+    theory, lines = charts.theory_line(frame, x, up), []
+    seen, each = frame.dropna(), nets.dropna(subset=field)
+    if len(seen):  # else nothing but theory is left
+        lines.append(charts.measured_line(seen, "layer:Q", "log10_measured:Q"))
+    if len(each):
+        thin = alt.Chart(each).mark_line(strokeWidth=1, opacity=0.5)
+        lines.append(charts.paint(thin.encode(x="layer:Q", y=f"{field}:Q", detail="net:N"), "measured"))
+    chart = alt.layer(*lines, theory)
     return charts.titled(chart, title, height=400)
 
 
@@ -112,8 +115,9 @@ def cures(frame: pd.DataFrame, factors: pd.DataFrame) -> alt.LayerChart:
     pick = alt.param(name=CURE, value=1, bind=names)
     every = alt.Chart(frame).mark_line(strokeWidth=1.2, opacity=0.7, color=charts.GREY)
     now = alt.Chart(frame).transform_filter(f"datum.order == {CURE}")
-    solid = charts.paint(now.mark_line(strokeWidth=3).encode(x=x, y=y), "measured")
-    dashed = now.mark_line(strokeDash=[6, 4], strokeWidth=2).encode(x=x, y="log10_predicted:Q")
+    solid = charts.measured_line(frame, "layer:Q", "log10_measured:Q")
+    solid = solid.transform_filter(f"datum.order == {CURE}")
+    dashed = now.mark_line(strokeDash=[6, 4], strokeWidth=2).encode(x="layer:Q", y="log10_predicted:Q")
     kept = "datum.cure + ' keeps ' + format(datum.measured, '.3f') + ' a layer, theory '"
     words = now.transform_filter("datum.layer == 1")
     words = words.transform_calculate(text=f"{kept} + format(datum.predicted, '.3f')")
@@ -136,13 +140,13 @@ def ladder(factors: pd.DataFrame) -> alt.LayerChart:
 
 def clipping(frame: pd.DataFrame, c: float) -> alt.LayerChart:
     ends = (frame.log10_before, frame.log10_predicted)
-    y = powers("log10_after", "length of the gradient", *ends)
+    y = powers("log10_predicted", "length of the gradient", *ends)
     axis = alt.Axis(values=[0.5, 0.7, 1, 1.4, 2], format="~g")
     x = alt.X("scale:Q", title="scale of the weights (log)", axis=axis)
     x.scale = alt.Scale(type="log", domain=[0.5, 2], nice=False)
-    before = alt.Chart(frame).mark_point(size=60, strokeWidth=2).encode(x=x, y="log10_before:Q")
-    chart = charts.measured_line(frame, x, y, point=True) + charts.paint(before, "measured")
-    chart += charts.theory_line(frame, x, "log10_predicted:Q")
+    before = alt.Chart(frame).mark_point(size=60, strokeWidth=2).encode(x="scale:Q", y="log10_before:Q")
+    after = charts.measured_line(frame, "scale:Q", "log10_after:Q", point=True)
+    chart = after + charts.paint(before, "measured") + charts.theory_line(frame, x, y)
     title = f"Clipping cuts an explosion to {c:g} and cannot bring back what vanished"
     return charts.titled(chart, title, height=330)
 
