@@ -64,6 +64,13 @@ EXPERIMENTS = (
         preview=("main", "log10_h", "log10_error"), preview_claim="2.2-deriv-01",
     ),
     Experiment(
+        "signal_propagation", "2.2", "Signal through depth",
+        "Does a signal survive depth?",
+        "instant", "waterfall_chart", (*_ids("2.2-vanish", 3), *_ids("2.3-init", 2)),
+        preview=("main", "layer", "log10_measured"), preview_claim="2.2-vanish-02",
+        preview_settings=(("init", "LeCun"), ("width", 64)),
+    ),
+    Experiment(
         "bayes_base_rate", "2.3", "Base rates",
         "What is a positive test worth?",
         "instant", "grid_view", (*_ids("2.3-axiom", 1), *_ids("2.3-bayes", 3)),

@@ -73,6 +73,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "(N − B)/(N − 1): draws without replacement vary less.",
         "clt_batch_variance",
     ),
+    "gradient clipping": (
+        "Shortening a gradient that is longer than a bound; helps against explosion only.",
+        "signal_propagation",
+    ),
     "gradient noise scale": (
         "tr(Σ)/|G|²: the batch size at which noise and signal are even.",
         "sgd_noise",
@@ -80,6 +84,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "graph convolution": (
         "A layer that averages over neighbours before it mixes features.",
         "gcn_cora",
+    ),
+    "He initialisation": (
+        "Weights of variance 2/n_in, which keep the second moment of a ReLU network.",
+        "signal_propagation",
     ),
     "heavy ball": (
         "Gradient descent with a memory of its last step; turns κ into √κ.",
@@ -152,5 +160,9 @@ TERMS: dict[str, tuple[str, str]] = {
     "top-p": (
         "Draws only from the fewest symbols that hold the share p together.",
         "decoding",
+    ),
+    "vanishing gradient": (
+        "A gradient that shrinks at every layer on its way back, until early layers learn nothing.",
+        "signal_propagation",
     ),
 }
