@@ -12,6 +12,16 @@ CHAPTERS = {
     "2.6": "Optimisation",
     "2.7": "Graphs",
 }
+# As a menu names them, short enough that all seven stand side by side.
+MENU = {
+    "2.1": "Algebra",
+    "2.2": "Calculus",
+    "2.3": "Probability",
+    "2.4": "Bayes",
+    "2.5": "Information",
+    "2.6": "Optimisation",
+    "2.7": "Graphs",
+}
 
 
 @dataclass(frozen=True)

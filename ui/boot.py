@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from lab.catalogue import CHAPTERS, EXPERIMENTS
+from lab.catalogue import EXPERIMENTS, MENU
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 
@@ -15,7 +15,7 @@ def pages() -> dict[str, list[StreamlitPage]]:
     menu = {"": [st.Page(PAGES / "home.py", title="Home", icon=":material/home:", default=True)]}
     for row in EXPERIMENTS:
         page = st.Page(PAGES / f"{row.name}.py", title=row.title, icon=f":material/{row.icon}:")
-        menu.setdefault(CHAPTERS[row.chapter], []).append(page)
+        menu.setdefault(MENU[row.chapter], []).append(page)
     menu["Record"] = [
         st.Page(PAGES / "claims.py", title="Claims", icon=":material/fact_check:"),
         st.Page(PAGES / "runs.py", title="Runs", icon=":material/keep:"),
