@@ -11,14 +11,17 @@ PAGES = Path(__file__).resolve().parent.parent / "pages"
 
 
 def pages() -> dict[str, list[StreamlitPage]]:
-    """Home, the experiments under their chapters, then claims and runs; an empty chapter is left out."""
-    menu = {"": [st.Page(PAGES / "home.py", title="Home", icon=":material/home:", default=True)]}
+    """Home, the experiments under their chapters, then claims and runs; an empty chapter is left out.
+
+    No page has an icon here: the browser would fetch it from the network, for its tab.
+    """
+    menu = {"": [st.Page(PAGES / "home.py", title="Home", default=True)]}
     for row in EXPERIMENTS:
-        page = st.Page(PAGES / f"{row.name}.py", title=row.title, icon=f":material/{row.icon}:")
+        page = st.Page(PAGES / f"{row.name}.py", title=row.title)
         menu.setdefault(MENU[row.chapter], []).append(page)
     menu["Record"] = [
-        st.Page(PAGES / "claims.py", title="Claims", icon=":material/fact_check:"),
-        st.Page(PAGES / "runs.py", title="Runs", icon=":material/keep:"),
+        st.Page(PAGES / "claims.py", title="Claims"),
+        st.Page(PAGES / "runs.py", title="Runs"),
     ]
     return menu
 

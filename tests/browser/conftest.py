@@ -111,13 +111,14 @@ def watch(page) -> list[str]:
     """Collect what goes wrong in the browser from now on."""
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
-    page.on(
-        "requestfailed",
-        lambda r: faults.append(f"request failed: {r.url}") if "127.0.0.1" not in r.url else None,
-    )
+    page.on("request", lambda r: faults.append(f"asks the network: {r.url}") if _is_far(r.url) else None)
     page.on("response", lambda r: faults.append(f"{r.status}: {r.url}") if _is_fault(r) else None)
     page.on("console", lambda m: faults.append(m.text) if m.type == "error" and "404" not in m.text else None)
     return faults
+
+
+def _is_far(url: str) -> bool:
+    return url.startswith("http") and "//127.0.0.1" not in url
 
 
 def _is_fault(response) -> bool:
