@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 
+from lab.catalogue import BY_NAME
 from lab.evaluate import Outcome, evaluate, load
 
 
@@ -23,3 +24,12 @@ def outcome_of(name: str, seed: int | None = None, **settings) -> Outcome:
 @pytest.fixture
 def outcome():
     return outcome_of
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of one experiment run in one process: its outcomes are computed and its page is opened once."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        names = [p for p in parameters if isinstance(p, str) and p in BY_NAME]
+        if names or (stem := item.path.stem.removeprefix("test_")) in BY_NAME:
+            item.add_marker(pytest.mark.xdist_group(names[0] if names else stem))

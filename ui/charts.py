@@ -10,6 +10,11 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
+from altair.utils import schemapi
+
+# Streamlit has Altair check every finished chart. That its parts are checked too, as they are made, costs a
+# page a fifth of its time; the tests turn it on again.
+schemapi.disable_debug_mode()
 
 KINDS = ("measured", "theory", "violation")
 GREY = "#7b8594"  # the one colour named here: more than 3 to 1 against both backgrounds
