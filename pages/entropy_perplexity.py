@@ -37,16 +37,18 @@ def orders(frame: pd.DataFrame, listed: int, order: int, title: str) -> alt.Laye
         x=x, y="training_bits:Q", tooltip=tips
     )
     chart += charts.measured_line(frame, x, y, point=True).encode(tooltip=tips)
+    values = alt.Chart(frame).mark_text(dy=-12, dx=8).encode(x=x, y=y)
+    chart += charts.paint(values.encode(text=alt.Text("held_out_perplexity:Q", format=".3~g")), "measured")
     last = alt.Chart(frame.tail(1)).encode(x=x)
-    chart += charts.paint(last.mark_text(text="held out", align="right", dy=-14).encode(y=y), "measured")
+    chart += charts.paint(last.mark_text(text="held out", align="right", dy=16).encode(y=y), "measured")
     words = last.mark_text(text="training", align="right", dx=-8, dy=-14, color=charts.GREY)
-    chart += words.encode(y="training_bits:Q") + charts.vertical(order, f"n = {order}")
+    chart += words.encode(y="training_bits:Q") + charts.vertical(order, "")
     return charts.titled(chart, title, height=400)
 
 
 def reading(frame: pd.DataFrame, unit: str, wide: bool, title: str) -> alt.LayerChart:
     """A bar a symbol, a dash for what was expected; the slider says what the model thought."""
-    slider = charts.scrubber("entropy_perplexity_place", "read up to symbol", len(frame) - 1, len(frame) - 1)
+    slider = charts.scrubber("entropy_perplexity_read", "symbols read", len(frame), len(frame))
     names, size = json.dumps(list(frame.symbol)), alt.ExprRef(f"min(13, 1.5 * width / {len(frame)})")
     place = {"labelAngle": -35, "labelLimit": 90} if wide else {"labelAngle": 0, "labelFontSize": size}
     axis = alt.Axis(labelExpr=f"{names}[datum.value]", labelOverlap=False, ticks=False, **place)
@@ -57,7 +59,7 @@ def reading(frame: pd.DataFrame, unit: str, wide: bool, title: str) -> alt.Layer
     y = alt.Y(f"{unit}:Q", title=f"surprise [{unit}]", scale=scale)
     tips = ["symbol:N", "expected:N", alt.Tooltip("probability:Q", format=".2~%"),
             alt.Tooltip(f"{unit}:Q", format=".3~f")]  # fmt: skip
-    seen = alt.condition(alt.datum.at <= slider, alt.value(0.85), alt.value(0.25))
+    seen = alt.condition(alt.datum.place <= slider, alt.value(0.85), alt.value(0.25))
     bars = alt.Chart(frame).mark_bar().encode(x=x, y=y, opacity=seen, tooltip=tips)
     dashes = alt.Chart(frame).mark_tick(orient="horizontal", thickness=2, width={"band": 0.95})
     says = (
@@ -65,7 +67,7 @@ def reading(frame: pd.DataFrame, unit: str, wide: bool, title: str) -> alt.Layer
         f"format(datum.{unit}, '.2~f') + ' {unit}' : 'not on the list') + '; so far ' + "
         f"format(datum.so_far_{unit}, '.2f') + ' each\\nexpected ' + datum.expected"
     )
-    now = alt.Chart(frame).transform_filter(alt.datum.at == slider).transform_calculate(says=says)
+    now = alt.Chart(frame).transform_filter(alt.datum.place == slider).transform_calculate(says=says)
     words = now.mark_text(align="left", baseline="top", lineBreak="\n", fontSize=13, lineHeight=18,
                           limit=alt.ExprRef("width"))  # fmt: skip
     words = words.encode(text="says:N", x=alt.value(4), y=alt.value(4))
@@ -97,7 +99,7 @@ def ranges(tables: dict[str, pd.DataFrame], unit: str, yours: pd.DataFrame, titl
         chart += charts.theory_line(frame, x, f"{column}:Q")
     taught = alt.Chart(peak).encode(x=x, y=f"often_taught_{unit}:Q")
     chart += charts.paint(taught.mark_point(shape="diamond", filled=True, size=110, opacity=1), "violation")
-    words = taught.mark_text(text=["as often", "taught"], align="right", dx=-9, dy=-2)
+    words = taught.mark_text(text=["as often", "taught"], align="right", dx=-9, dy=6)
     chart += charts.paint(words, "violation")
     point = alt.Chart(yours).mark_point(filled=True, size=150, opacity=1).encode(x=x, y=f"{unit}:Q")
     name = alt.Chart(yours).mark_text(text="yours", align="left", dx=11, dy=-9, fontWeight=600)
@@ -118,8 +120,8 @@ unit = page.view("unit", "Count information in", ["bits", "nats"], "bits")
 
 best = int(summary["best_n"])
 shown = {n: short(p) for n, p in zip(main.n, main.held_out_perplexity, strict=True)}
-title = f"Unread text is best foretold at n = {best}: perplexity {shown[best]}"
-title += f". By n = 6 it is back at {shown[6]}, while training falls" if best < 6 else ""
+title = f"Unread text is best foretold at n\u00a0=\u00a0{best}: perplexity {shown[best]}"
+title += f". By n\u00a0=\u00a06 it is back at {shown[6]}, while training falls" if best < 6 else ""
 held, mean = ", ".join(f"{p} at n = {n}" for n, p in shown.items()), summary[f"held_out_{unit}"]
 page.main(
     orders(main, result.listed, settings.order, title),
@@ -130,8 +132,8 @@ other = f"{short(summary['perplexity_per_word'])} per word"
 if kind == "word":
     other = f"{summary['perplexity_per_letter']:.3g} per letter, with the list of words given for nothing"
 st.caption(
-    f"Blue: text not read, ± 2 SE. Grey: text read. Dashed: the least a model of that order can have. "
-    f"At your n, {mean:.3f} {unit} per {kind}; the same model counted otherwise is at {other}."
+    f"Blue: text not read, ± 2 SE. Grey: text read. Dashed: the least it could be there; vertical: your n. "
+    f"There it is {mean:.3f} {unit} per {kind}; the same model counted otherwise is at {other}."
 )
 
 st.header("Your sentence, symbol by symbol")
