@@ -94,9 +94,8 @@ TOPS = 4  # expected symbols named beside each symbol of the sentence
 def parse_weights(text: str) -> list[float]:
     """One to eight numbers from 0 to a million, not all zero; ``ValueError`` otherwise."""
     numbers = [float(part) for part in re.split(r"[\s,;]+", text.strip(" ,;\n\t"))]
-    if not 1 <= len(numbers) <= OUTCOMES or not all(0 <= w <= LARGEST_WEIGHT for w in numbers):
-        raise ValueError(text)
-    if sum(numbers) <= 0:
+    good = len(numbers) <= OUTCOMES and all(0 <= w <= LARGEST_WEIGHT for w in numbers)
+    if not good or sum(numbers) <= 0:
         raise ValueError(text)
     return numbers
 
@@ -384,60 +383,71 @@ def folds(rng: np.random.Generator, share: float) -> list[tuple[Indices, Indices
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Weigh eight outcomes, score the text by models that have not read it, and read your sentence."""
     rng = np.random.default_rng(settings.seed)
-    text, names, lengths = corpus(settings.symbols)
-    v, n = len(names), len(text)
+    text, names, _ = corpus(settings.symbols)
+    v, number = len(names), {name: i for i, name in enumerate(names)}
     spelt = in_symbols(settings.sentence, settings.symbols)
-    number = {name: i for i, name in enumerate(names)}
     lead = [number[" "]] if settings.symbols == "letter" else []  # a sentence begins after a space
-    mine = np.array([number.get(s, v) for s in spelt])
+    mine = np.array([number.get(symbol, v) for symbol in spelt])
     levels = number_runs(np.concatenate([text, [v], lead, mine]).astype(np.int64), v)
     tick(0.2)
-
-    block, inside = stretches(n)
-    held, train, floor = np.empty((LONGEST, BLOCKS)), np.zeros(LONGEST), np.zeros(LONGEST)
-    unread, others = list[Array](), 0  # others: how many words these letters are, or letters these words
-    scored = np.bincount(block[inside], minlength=BLOCKS)
-    plan = folds(rng, settings.share)
-    for fold, (out, read) in enumerate(plan):
-        tallies = count(levels, _mask(np.isin(block, read) & inside, len(levels[0].pair)), v)
-        p = probabilities(levels, tallies, v)[:, :n]
-        bits = surprise(p)
-        for b in out:
-            held[:, b] = bits[:, (block == b) & inside].mean(axis=1)
-        train += bits[:, np.isin(block, read) & inside].mean(axis=1) / FOLDS
-        floor += np.array([conditional_entropy(t) for t in tallies]) / FOLDS
-        here = np.isin(block, out) & inside
-        unread.append(p[settings.order - 1, here])
-        others += int(np.sum(lengths[text[here]] if lead == [] else text[here] == lead[0]))
-        tick(0.2 + 0.1 * (fold + 1))
-
-    read = rng.permutation(BLOCKS)[: max(1, round(settings.share * BLOCKS))]
-    tallies = count(levels, _mask(np.isin(block, read) & inside, len(levels[0].pair)), v)
-    places = np.arange(n + 1 + len(lead), n + 1 + len(lead) + len(mine))
-    thought = distributions(levels[: settings.order], tallies[: settings.order], places, v)
-    known = mine < v
-    own = np.where(known, surprise(thought[np.arange(len(mine)), np.minimum(mine, v - 1)]), np.nan)
+    scored = _held_out(settings, levels, folds(rng, settings.share), tick)
+    thought = _thought(settings, levels, rng, len(mine))
+    own = thought[np.arange(len(mine)), np.minimum(mine, v - 1)]
     tick(0.9)
-
-    everything = np.concatenate(unread)
     twenty = np.full(BRANCHES, 1 / BRANCHES)
     result = Result(
-        settings=settings, **_outcomes(settings, rng), **_coins(settings, rng),
+        settings=settings, **_outcomes(settings, rng), **_coins(settings, rng), **scored, listed=v,
         twenty=(float(entropy(twenty, math.e)), float(entropy(twenty))),
-        listed=v, held=held, scored=scored, train=train, floor=floor,
-        product=inverse_geometric_mean(everything, len(everything)),
-        recounted=inverse_geometric_mean(everything, others), units=(len(everything), others),
-        spelt=spelt, surprise=own, expected=entropy(thought), tops=_tops(thought, names),
-        chained=_chained(thought, mine), summary={},
+        spelt=spelt, surprise=np.where(mine < v, surprise(own), np.nan), expected=entropy(thought),
+        tops=_tops(thought, names), chained=_chained(thought, mine), summary={},
     )  # fmt: skip
     result.summary.update(_summary(result))
     tick(1.0)
     return result
 
 
-def _mask(which: NDArray[np.bool_], length: int) -> Array:
-    """1 where a symbol is read (length,); the sentence after the text never is."""
-    return np.concatenate([which, np.zeros(length - len(which))]).astype(float)
+def _held_out(
+    settings: Settings, levels: list[Level], plan: list[tuple[Indices, Indices]], tick: Tick
+) -> dict[str, Any]:
+    """The part of the result on the text: each stretch scored by a model that has not read it."""
+    text, names, lengths = corpus(settings.symbols)
+    v, n, (block, inside) = len(names), len(text), stretches(len(text))
+    held, train, floor = np.empty((LONGEST, BLOCKS)), np.zeros(LONGEST), np.zeros(LONGEST)
+    unread = list[Array]()
+    for fold, (out, read) in enumerate(plan):
+        seen = np.isin(block, read) & inside
+        tallies = count(levels, _mask(seen, levels), v)
+        p = probabilities(levels, tallies, v)[:, :n]
+        bits = surprise(p)
+        for b in out:
+            held[:, b] = bits[:, (block == b) & inside].mean(axis=1)
+        train += bits[:, seen].mean(axis=1) / len(plan)
+        floor += np.array([conditional_entropy(tally) for tally in tallies]) / len(plan)
+        unread.append(p[settings.order - 1, np.isin(block, out) & inside])
+        tick(0.2 + 0.6 * (fold + 1) / len(plan))
+    p, symbols = np.concatenate(unread), text[inside]
+    # The same text counted otherwise: a word ends with each space, or a word is so many letters.
+    others = int(np.sum(symbols == names.index(" ")) if " " in names else np.sum(lengths[symbols]))
+    return {
+        "held": held, "scored": np.bincount(block[inside], minlength=BLOCKS), "train": train, "floor": floor,
+        "product": inverse_geometric_mean(p, len(p)), "recounted": inverse_geometric_mean(p, others),
+        "units": (len(p), others),
+    }  # fmt: skip
+
+
+def _thought(settings: Settings, levels: list[Level], rng: np.random.Generator, m: int) -> Array:
+    """Probabilities (m, v) of every symbol in each place of the sentence, which ends the text."""
+    text, names, _ = corpus(settings.symbols)
+    block, inside = stretches(len(text))
+    read = rng.permutation(BLOCKS)[: max(1, round(settings.share * BLOCKS))]
+    tallies = count(levels, _mask(np.isin(block, read) & inside, levels), len(names))
+    total, n = len(levels[0].pair), settings.order
+    return distributions(levels[:n], tallies[:n], np.arange(total - m, total), len(names))
+
+
+def _mask(which: NDArray[np.bool_], levels: list[Level]) -> Array:
+    """1 where a symbol is read; the sentence after the text never is."""
+    return np.concatenate([which, np.zeros(len(levels[0].pair) - len(which))]).astype(float)
 
 
 def _outcomes(settings: Settings, rng: np.random.Generator) -> dict[str, Any]:
@@ -512,23 +522,16 @@ def _summary(r: Result) -> dict[str, float]:
     per_other = 2 ** (float(bits[at]) * n / m)
     letter = r.settings.symbols == "letter"
     return {
-        "held_out_perplexity": float(2 ** bits[at]),
-        "held_out_bits": float(bits[at]),
-        "held_out_nats": float(bits[at] * math.log(2)),
-        "training_perplexity": float(2 ** r.train[at]),
-        "best_n": float(bits.argmin() + 1),
-        "best_perplexity": float(2 ** bits.min()),
+        "held_out_perplexity": float(2 ** bits[at]), "held_out_bits": float(bits[at]),
+        "held_out_nats": float(bits[at] * math.log(2)), "training_perplexity": float(2 ** r.train[at]),
+        "best_n": float(bits.argmin() + 1), "best_perplexity": float(2 ** bits.min()),
         "perplexity_per_word": per_other if letter else float(2 ** bits[at]),
         "perplexity_per_letter": float(2 ** bits[at]) if letter else per_other,
         "sentence_bits_per_symbol": known_mean(r.surprise),
         "sentence_perplexity": 2 ** known_mean(r.surprise),
-        "entropy_bits": r.entropy,
-        "entropy_nats": r.entropy_nats,
-        "perplexity": 2**r.entropy,
-        "least_bits": float(least),
-        "most_bits": float(most),
-        "cross_perplexity": math.exp(r.cross_nats),
-    }
+        "entropy_bits": r.entropy, "entropy_nats": r.entropy_nats, "perplexity": 2**r.entropy,
+        "least_bits": float(least), "most_bits": float(most), "cross_perplexity": math.exp(r.cross_nats),
+    }  # fmt: skip
 
 
 # --- Theory against measurement -----------------------------------------------------------------------
@@ -545,8 +548,8 @@ def claims(result: Result) -> list[Claim]:
 def _surprise(r: Result) -> Claim:
     near = small_surprise(1 - TABLE_P[1])
     also = [
-        Check(what="below 0.0145 bits, so that it rounds down", predicted=0.0145, relation="<",
-              measured=float(r.table_surprise[1]), **contract.exact()),
+        Check(what="0.0145 minus the value, so that it rounds down", predicted=0.0, relation=">",
+              measured=0.0145 - float(r.table_surprise[1]), **contract.exact()),
         Check(what="bits at p = 0.5", predicted=1.0, measured=float(r.table_surprise[0]), **contract.exact()),
         Check(what="bits at p = 0.001, which is 3 log₂ 10", predicted=3 * math.log2(10),
               measured=float(r.table_surprise[2]), **contract.identity(10)),
@@ -560,7 +563,7 @@ def _surprise(r: Result) -> Claim:
         )  # fmt: skip
     return Claim(
         id="2.5-info-01",
-        statement=r"An outcome of probability 0.99 brings $-\log_2 0.99$ = 0.01450 bits, 0.014 to three "
+        statement=r"An outcome of probability 0.99 brings $-\log_2 0.99$ = 0.0144996 bits, 0.014 to three "
         "decimals; 0.5 brings 1 bit and 0.001 brings 9.97.",
         text_verdict="wrong",
         often_taught="Probabilities 0.5, 0.99 and 0.001 bring 1, 0.015 and 9.97 bits.",
@@ -568,7 +571,7 @@ def _surprise(r: Result) -> Claim:
         measured=float(r.table_surprise[1]),
         **contract.identity(),
         also=tuple(also),
-        reason="The value is 0.0144996: just below the half. Rounded twice, first to 0.0145, it goes wrong.",
+        reason="It lies just below the half. Rounded twice, first to 0.0145 and then up, it goes wrong.",
     )
 
 
@@ -662,8 +665,8 @@ def _two_quantities(r: Result) -> Claim:
     gap = divergence(two(0.5), two(q), math.e)
     return Claim(
         id="2.5-ppl-01",
-        statement=rf"$2^{{H(P)}}$ and $e^{{H(P,Q)}}$ are two quantities: a fair coin has perplexity 2, but for "
-        f"a model that believes {q:g} in heads it has this one.",
+        statement=rf"$2^{{H(P)}}$ and $e^{{H(P,Q)}}$ are two quantities: a fair coin has perplexity 2, but "
+        f"for a model that believes {q:g} in heads it has this one.",
         text_verdict="wrong",
         often_taught="Perplexity is 2 to the entropy, which is e to the cross-entropy.",
         predicted=1 / math.sqrt(q * (1 - q)),
@@ -788,16 +791,11 @@ def _units(frame: pd.DataFrame) -> pd.DataFrame:
 def _orders(r: Result) -> pd.DataFrame:
     bits = held_out(r)
     se = r.held.std(axis=1, ddof=1) / math.sqrt(BLOCKS)
-    frame = pd.DataFrame(
-        {
-            "n": np.arange(1, LONGEST + 1),
-            "held_out_bits": bits,
-            "low_bits": bits - 2 * se,
-            "high_bits": bits + 2 * se,
-            "training_bits": r.train,
-            "floor_bits": r.floor,
-        }
-    )
+    columns = {
+        "n": np.arange(1, LONGEST + 1), "held_out_bits": bits, "low_bits": bits - 2 * se,
+        "high_bits": bits + 2 * se, "training_bits": r.train, "floor_bits": r.floor,
+    }  # fmt: skip
+    frame = pd.DataFrame(columns)
     return frame.assign(held_out_perplexity=2**bits, training_perplexity=2**r.train)
 
 
@@ -807,18 +805,12 @@ def _sentence(r: Result) -> pd.DataFrame:
     width = r.settings.order - 1
     glue = "" if r.settings.symbols == "letter" else " "
     before = [glue.join(map(shown, r.spelt[max(0, i - width) : i])) for i in range(len(r.spelt))]
-    frame = pd.DataFrame(
-        {
-            "place": np.arange(1, len(r.spelt) + 1),
-            "symbol": list(map(shown, r.spelt)),
-            "after": before,
-            "probability": 2**-r.surprise,
-            "bits": r.surprise,
-            "expected_bits": r.expected,
-            "so_far_bits": np.where(np.cumsum(known) > 0, so_far, np.nan),
-            "expected": r.tops,
-        }
-    )
+    columns = {
+        "place": np.arange(1, len(r.spelt) + 1), "symbol": list(map(shown, r.spelt)), "after": before,
+        "probability": 2**-r.surprise, "bits": r.surprise, "expected_bits": r.expected,
+        "so_far_bits": np.where(np.cumsum(known) > 0, so_far, np.nan), "expected": r.tops,
+    }  # fmt: skip
+    frame = pd.DataFrame(columns)
     return _units(frame.assign(perplexity_so_far=2**frame.so_far_bits))
 
 

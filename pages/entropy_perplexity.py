@@ -27,7 +27,7 @@ def plain(field: str, title: str, low: float, high: float, **axis: object) -> al
 
 
 def orders(frame: pd.DataFrame, listed: int, order: int, title: str) -> alt.LayerChart:
-    x = plain("n", "order n: the model sees n − 1 symbols", 0.9, 6.1, values=[1, 2, 3, 4, 5, 6], format="d")
+    x = plain("n", "order n: the model sees n − 1 symbols", 0.9, 6.25, values=[1, 2, 3, 4, 5, 6], format="d")
     y = alt.Y("held_out_bits:Q", title="perplexity (log)", axis=LOG)
     tips = ["n:Q", *(alt.Tooltip(f"{c}:Q", format=".4~g") for c in frame.columns[1:])]
     band = alt.Chart(frame).mark_area(opacity=0.2).encode(x=x, y=alt.Y("low_bits:Q"), y2="high_bits:Q")
@@ -37,7 +37,7 @@ def orders(frame: pd.DataFrame, listed: int, order: int, title: str) -> alt.Laye
         x=x, y="training_bits:Q", tooltip=tips
     )
     chart += charts.measured_line(frame, x, y, point=True).encode(tooltip=tips)
-    values = alt.Chart(frame).mark_text(dy=-12, dx=8).encode(x=x, y=y)
+    values = alt.Chart(frame[frame.n > 1]).mark_text(dy=-12, dx=8).encode(x=x, y=y)
     chart += charts.paint(values.encode(text=alt.Text("held_out_perplexity:Q", format=".3~g")), "measured")
     last = alt.Chart(frame.tail(1)).encode(x=x)
     chart += charts.paint(last.mark_text(text="held out", align="right", dy=16).encode(y=y), "measured")
@@ -133,7 +133,7 @@ if kind == "word":
     other = f"{summary['perplexity_per_letter']:.3g} per letter, with the list of words given for nothing"
 st.caption(
     f"Blue: text not read, ± 2 SE. Grey: text read. Dashed: the least it could be there; vertical: your n. "
-    f"There it is {mean:.3f} {unit} per {kind}; the same model counted otherwise is at {other}."
+    f"There it is {mean:.3f} {unit} per {kind}. Counted otherwise, the same model is at {other}."
 )
 
 st.header("Your sentence, symbol by symbol")
@@ -144,6 +144,10 @@ else:
     worst = sentence.loc[sentence[unit].idxmax()]
     title = f"“{worst.symbol}” at place {worst.place} costs {worst[unit]:.1f} {unit}; the sentence has a "
     title += f"perplexity of {summary['sentence_perplexity']:.3g}"
+    unlisted = sentence.symbol[sentence[unit].isna()]
+    if len(unlisted):
+        title = f"“{unlisted.iloc[0]}” is not on the list, so it has no probability; what is listed has a "
+        title += f"perplexity of {summary['sentence_perplexity']:.3g}"
 page.chart(
     reading(sentence, unit, kind == "word", title),
     alt=f"Surprise of each {kind} in {unit}: "
@@ -178,7 +182,7 @@ with left:
     x, y = plain("p", "probability of heads", 0, 1), alt.Y(f"{unit}:Q", title=f"entropy [{unit}]")
     title = f"A coin is most uncertain when it is fair: {short(most)} {'bit' if unit == 'bits' else unit}"
     page.chart(curve(tables["coin"], x, y, unit, f"drawn_{unit}", title), alt=f"{title}; none at 0 and 1.")
-    listed = "; ".join(f"{r.p:g}: {r.bits:.4g}" for r in tables["surprise_table"].itertuples())
+    listed = "; ".join(f"{r.p:g}: {r.bits:.6g}" for r in tables["surprise_table"].itertuples())
     st.caption(f"Dots: mean surprise of 10,000 tosses. One outcome of p brings, in bits, {listed}.")
 with right:
     x, y = plain("belief", "belief q in heads", 0, 1), alt.Y("predicted:Q", title="perplexity")
