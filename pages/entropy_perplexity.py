@@ -89,7 +89,7 @@ def outcomes(frame: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def ranges(tables: dict[str, pd.DataFrame], unit: str, yours: pd.DataFrame, title: str) -> alt.LayerChart:
     frame, peak = tables["entropy_range"], tables["peak"]
-    x = plain("largest", "largest probability", 0.1, 1.02, format="%")
+    x = plain("largest", "largest probability", 0.1, 1.12, format="%", values=[0.2, 0.4, 0.6, 0.8, 0.9, 1])
     y = alt.Y(f"least_{unit}:Q", title=f"entropy [{unit}]")
     area = alt.Chart(frame).mark_area(opacity=0.12, color=charts.GREY)
     chart = area.encode(x=x, y=y, y2=f"most_{unit}:Q")
