@@ -108,6 +108,13 @@ EXPERIMENTS = (
         preview=("climb", "half_step", "log_likelihood"), preview_claim="2.4-em-02",
     ),
     Experiment(
+        "entropy_perplexity", "2.5", "Entropy and perplexity",
+        "How uncertain is a symbol?",
+        "instant", "casino", (*_ids("2.5-info", 1), *_ids("2.5-ent", 2), *_ids("2.5-ppl", 4)),
+        preview=("main", "n", "held_out_bits"), preview_claim="2.5-ppl-03",
+        read_first=("decoding",),
+    ),
+    Experiment(
         "gd_lr_sweep", "2.6", "Learning-rate sweep",
         "Where is the edge of stability?",
         "instant", "trending_down", (*_ids("2.6-gd", 5), *_ids("2.2-gd", 1)),

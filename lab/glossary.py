@@ -61,6 +61,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "A vector for each thing, placed so that geometry stands for meaning.",
         "transe_kg",
     ),
+    "entropy": (
+        "The mean surprise −log p: how uncertain an outcome is before it is seen.",
+        "entropy_perplexity",
+    ),
     "explained variance ratio": (
         "The share of all variance that lies along a component.",
         "pca_digits",
@@ -93,6 +97,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Gradient descent with a memory of its last step; turns κ into √κ.",
         "gd_lr_sweep",
     ),
+    "held-out text": (
+        "Text a model is scored on and has not read; only there is lower perplexity better.",
+        "entropy_perplexity",
+    ),
     "Hessian": (
         "The matrix of second derivatives; its eigenvalues are curvatures.",
         "taylor_curvature",
@@ -121,9 +129,17 @@ TERMS: dict[str, tuple[str, str]] = {
         "The average of 1/rank of the right answer.",
         "transe_kg",
     ),
+    "nat": (
+        "Information counted with the natural logarithm; 1.443 bits.",
+        "entropy_perplexity",
+    ),
     "over-smoothing": (
         "Deep graph networks make all nodes alike.",
         "gcn_cora",
+    ),
+    "perplexity": (
+        "2 to the mean surprise in bits: the number of even choices as uncertain.",
+        "entropy_perplexity",
     ),
     "positive predictive value": (
         "The share of positive tests that are right; falls with the base rate.",
@@ -156,6 +172,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "stationary floor": (
         "The loss that constant-rate SGD keeps above the minimum, about α/B.",
         "sgd_noise",
+    ),
+    "surprise": (
+        "−log of the probability a model gave to what came: what one symbol costs.",
+        "entropy_perplexity",
     ),
     "top-p": (
         "Draws only from the fewest symbols that hold the share p together.",
