@@ -398,13 +398,15 @@ def contains(ordered: Indices, values: Indices) -> NDArray[np.bool_]:
     return ordered[at] == values
 
 
-def training(graph: Graph, settings: Settings) -> Iterator[tuple[int, Array, Array, float]]:
+def training(
+    graph: Graph, settings: Settings, batch_size: int = BATCH
+) -> Iterator[tuple[int, Array, Array, float]]:
     """Train all random starts at once; give step, entities, relations and loss at every frame.
 
     Algorithm 1 of Bordes et al. (2013). The random starts stand below each other in one matrix: (s·n, d).
     """
     rng, n, m = np.random.default_rng(settings.seed), len(graph.entities), len(graph.relations)
-    starts, size = restarts(graph), min(BATCH, len(graph.train))
+    starts, size = restarts(graph), min(batch_size, len(graph.train))
     known = np.sort(codes(graph.train, n, m))
     entity = initial_vectors(rng, starts * n, settings.dimension)  # (s·n, d)
     relation = initial_vectors(rng, starts * m, settings.dimension)  # (s·m, d)
