@@ -1,5 +1,6 @@
 """Message passing: the page."""
 
+import math
 from typing import Any
 
 import altair as alt
@@ -19,13 +20,11 @@ def against_layers(main: pd.DataFrame, k: int, title: str) -> alt.LayerChart:
     seen, left = alt.Y("seen:Q", **y), alt.Y("left:Q", **y)
     chart = charts.theory_line(main, x, alt.Y("bound:Q", **y)) + charts.measured_line(main, x, left)
     chart += charts.measured_line(main, x, seen, point=True) + charts.theory_line(main, x, "within:Q")
-    at = main.iloc[[8]].assign(far=main["seen"][8], alike=main["bound"][8])
-    for field, text, down in (
-        ("far", "of all pairs seen", 16),
-        ("alike", "at most |λ₂|ᴷ of the differences", -14),
-    ):
-        words = alt.Chart(at.assign(text=text)).mark_text(align="left", dy=down, dx=4)
-        chart += charts.paint(words.encode(x=x, y=f"{field}:Q", text="text:N"), "theory")
+    for field, text, down in (("seen", "pairs seen", 16), ("bound", "at most |λ₂|ᴷ", -12),
+                              ("left", "differences left", -10)):  # fmt: skip
+        words = alt.Chart(main.iloc[[9]].assign(text=text)).mark_text(align="left", dy=down, dx=4)
+        words = words.encode(x=x, y=f"{field}:Q", text="text:N")
+        chart += charts.paint(words, "theory" if field == "bound" else "measured")
     return charts.titled(chart + charts.vertical(k, f"K = {k}"), title, height=440)
 
 
@@ -63,7 +62,7 @@ def smoothing(frame: pd.DataFrame, k: int, title: str) -> alt.LayerChart:
     chart = charts.theory_line(frame, x, alt.Y("log10_bound:Q", **y))
     chart = charts.measured_line(frame, x, alt.Y("log10_left:Q", **y)) + chart
     subtitle = "Solid: distance from the limit. Dashed: |λ₂|ᴷ"
-    return charts.titled(chart + charts.vertical(k, f"K = {k}"), title, subtitle, height=HEIGHT)
+    return charts.titled(chart + charts.vertical(k, ""), title, subtitle, height=HEIGHT)
 
 
 def cora(frame: pd.DataFrame, end: float, majority: float, title: str) -> alt.LayerChart:
@@ -83,7 +82,7 @@ def colours(nodes: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerCh
     base = alt.Chart(nodes).transform_filter(alt.datum.round == k).encode(x="x:Q", y="y:Q")
     names = sorted(nodes["colour"].unique())
     dots = base.mark_circle(size=520, opacity=1).encode(color=charts.classes("colour:N", names, legend=""))
-    numbers = base.mark_text(fontWeight="bold", color="white").encode(text="colour:N")
+    numbers = base.mark_text(fontWeight="bold", color="black").encode(text="colour:N")
     chart = network((dots + numbers).add_params(k), links)
     return charts.titled(chart, title, "The same number: not told apart so far", height=HEIGHT)
 
@@ -104,21 +103,20 @@ def aggregators(frame: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def missed(nodes: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerChart:
-    dots = charts.paint(alt.Chart(nodes).mark_circle(size=70, opacity=1).encode(x="x:Q", y="y:Q"), "measured")
-    return charts.titled(
-        network(dots, links), title, "Each upper graph is the lower one to it", height=HEIGHT
-    )
+    dots = alt.Chart(nodes).mark_circle(size=70, opacity=1).encode(x="x:Q", y="y:Q")
+    dots = dots.encode(tooltip=["triangles"])
+    chart = network(charts.paint(dots, "measured"), links)
+    return charts.titled(chart, title, "In each column: two graphs, one to every such network", height=HEIGHT)
 
 
 def variance(frame: pd.DataFrame, size: int, title: str) -> alt.LayerChart:
     x = alt.X("sampled:Q", title="neighbours asked, S", axis=alt.Axis(tickMinStep=1))
-    chart = alt.layer()
+    chart = charts.vertical(size, "")
     for which, fade in (("_with_replacement", 0.45), ("", 1.0)):
-        y = alt.Y(f"measured{which}:Q", title="variance of the sampled mean")
+        y = alt.Y(f"measured{which}:Q", title="variance, in units of s²/S", scale=alt.Scale(domainMin=0))
         line = charts.measured_line(frame, x, y, point=True).encode(opacity=alt.value(fade))
         chart = chart + line + charts.theory_line(frame, x, f"predicted{which}:Q")
-    subtitle = "Pale: drawn with replacement. Dashed: predicted"
-    return charts.titled(chart + charts.vertical(size, f"S = {size}"), title, subtitle, height=HEIGHT)
+    return charts.titled(chart, title, "Pale: drawn with replacement. Dashed: predicted", height=HEIGHT)
 
 
 def sampled_cora(frame: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -126,9 +124,9 @@ def sampled_cora(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     y = alt.Y("accuracy:Q", title="test accuracy", axis=PERCENT, scale=alt.Scale(domain=[0, 1]))
     bars = charts.paint(alt.Chart(frame).mark_bar(opacity=0.75).encode(x=x, y=y), "measured")
     words = alt.Chart(frame).mark_text(dy=-8).encode(x=x, y=y, text=alt.Text("accuracy:Q", format=".1%"))
-    alone = frame["words_alone"][0]
-    chart = bars + charts.paint(words, "measured") + charts.horizontal(alone, f"words alone: {alone:.1%}")
-    return charts.titled(chart, title, height=HEIGHT)
+    chart = bars + charts.paint(words, "measured") + charts.horizontal(frame["words_alone"][0], "")
+    alone = f"Dashed: words alone, {frame['words_alone'][0]:.1%}"
+    return charts.titled(chart, title, alone, height=HEIGHT)
 
 
 def widths(frame: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -154,118 +152,105 @@ def beside(shares: list[int], *drawn: tuple[Any, str]) -> None:
 page = ui.open_page("message_passing")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
 k, main, frames, members = settings.layers, tables["main"], tables["view"], len(page.result.adjacency)
-layers = f"{k} layers see" if k > 1 else "One layer sees"
+sees, keeps = ("layers see", "keep") if k > 1 else ("layer sees", "keeps")
+now = frames[frames["frame"] == min(k, frames["frame"].max())]
+who = f"node {min(settings.node, members - 1)} has heard of {int(now['seen'].sum())} of {members}"
+listed = [f"{r.layers}: {r.seen:.1%}, {r.left:.1%}" for r in main[:8].itertuples()]
 left, right = st.columns([3, 2])
 with left:
-    found = f"{layers} {summary['seen_at_k']:.0%} of all pairs and keep "
-    found += f"{summary['left_at_k']:.0%} of the differences"
+    share = f"{summary['seen_at_k']:.0%} of all pairs and {keeps} {summary['left_at_k']:.0%}"
     page.main(
-        against_layers(main, k, found if k > 1 else found.replace("keep", "keeps")),
-        alt="Share of pairs seen, and share of differences left, by layers: "
-        + ", ".join(f"K = {r.layers}: {r.seen:.1%}, {r.left:.1%}" for r in main[:8].itertuples()),
-    )  # fmt: skip
+        against_layers(main, k, f"{k} {sees} {share} of the differences"),
+        alt=f"Pairs seen and differences left, by layers: {'; '.join(listed)}.",
+    )
 with right:
-    start = frames[frames["frame"] == min(k, frames["frame"].max())]
-    heard = f"After {k} layer{'s' * (k > 1)} node {min(settings.node, members - 1)} has heard of "
-    heard += f"{int(start['seen'].sum())} of {members}"
+    heard = [f"{n} after {f}" for f, n in frames.groupby("frame")["seen"].sum().items()]
     page.chart(
-        view(frames, tables["links"], k, heard),
-        alt="What the node has heard of, by layers: "
-        + ", ".join(f"{n} after {f}" for f, n in frames.groupby("frame")["seen"].sum().items()),
+        view(frames, tables["links"], k, f"After {k} layer{'s' * (k > 1)} {who}"),
+        alt=f"The graph, and how many nodes the chosen one has heard of by layers: {', '.join(heard)}.",
     )
 
-depth = tables["cora"].set_index("layers")["accuracy"]
-rate = summary["second_eigenvalue"]
+depth, rate = tables["cora"].set_index("layers")["accuracy"], summary["second_eigenvalue"]
+last = f"Each layer keeps {rate:.1%} of the differences, in the end"
+listed = [f"{n}: {a:.1%}" for n, a in depth.items()]
 beside(
     [1, 1],
     (
-        smoothing(
-            tables["smoothing"], k,
-            f"Each layer keeps {rate:.1%} of the differences, in the end" if rate > 1e-9
-            else "One layer leaves no differences",
-        ),
-        f"Distance from the limit: {summary['left_at_k']:.3g} of the start after {k} layers; at most "
-        f"{rate:.4f} to the power K.",
+        smoothing(tables["smoothing"], k, last if rate > 1e-9 else "One layer leaves no differences"),
+        f"Differences left after {k}: {summary['left_at_k']:.3g}; at most {rate:.4f} to the power {k}.",
     ),
     (
         cora(
-            tables["cora"], result.cora_limit, result.cora_majority,
+            tables["cora"], summary["cora_limit"], result.cora_majority,
             f"Cora: {depth[0]:.0%} right from words, {depth[2]:.0%} by 2 layers, {depth[256]:.0%} by 256",
         ),
-        "Test accuracy by linear layers: " + ", ".join(f"{n}: {a:.1%}" for n, a in depth.items()),
+        f"Test accuracy by linear layers: {', '.join(listed)}; in the limit {summary['cora_limit']:.1%}.",
     ),
 )  # fmt: skip
 
 st.header("How finely it sees")
-tell = summary["round_that_tells_the_pair_apart"]
-first, second = settings.pair.split("/")
-verdict = f"told apart in round {tell:.0f}" if tell < 9 else "the same for ever"
+tell, names = summary["round_that_tells_the_pair_apart"], settings.pair.replace("/", " and ")
+verdict = f"told apart in round {tell:.0f}" if tell < math.inf else "the same for ever"
 told = tables["aggregators"].groupby("aggregator")["told_apart"].sum()
+count = f"Of five pairs sum tells {told['sum']} apart, mean {told['mean']}, max {told['max']}"
+same = tables["aggregators"].query("not told_apart")
+listed = [f"{r.pair} by {r.aggregator}" for r in same.itertuples()]
 beside(
     [3, 2],
     (
-        colours(
-            tables["pair_nodes"], tables["pair_links"],
-            f"By {settings.aggregator}, {first} and {second}: {verdict}",
-        ),
-        f"The graphs {first} and {second} with the colours of their nodes, by round: {verdict}.",
+        colours(tables["pair_nodes"], tables["pair_links"], f"By {settings.aggregator}, {names}: {verdict}"),
+        f"Two graphs with the colours of their nodes, by round. {names}: {verdict}.",
     ),
-    (
-        aggregators(
-            tables["aggregators"],
-            f"Of five pairs sum tells {told['sum']} apart, mean {told['mean']}, max {told['max']}",
-        ),
-        "; ".join(
-            f"{r.pair} by {r.aggregator}: {'told apart' if r.told_apart else 'the same'}"
-            for r in tables["aggregators"].itertuples()
-        ),
-    ),
-)  # fmt: skip
-seen, groups = summary["classes_of_156_graphs"], tables["missed_nodes"]["group"].nunique()
+    (aggregators(tables["aggregators"], count), f"{count}. The same: {', '.join(listed)}."),
+)
+kinds, missing = summary["classes_of_156_graphs"], tables["missed_nodes"]
+triangles = missing.drop_duplicates(["group", "graph"]).groupby("group")["triangles"]
+listed = [" and ".join(map(str, counts)) for _, counts in triangles]
 left, right = st.columns([3, 2])
 with left:
     page.chart(
-        missed(tables["missed_nodes"], tables["missed_links"], f"156 graphs on six nodes look like {seen}"),
-        alt=f"{groups} pairs of graphs on six nodes that no network of messages tells apart.",
+        missed(missing, tables["missed_links"], f"156 graphs on six nodes look like {kinds}"),
+        alt=f"{len(triangles)} pairs of graphs on six nodes that no network of messages tells apart.",
     )
 right.markdown(
-    f"All 156 graphs on six nodes went through the same rounds. {156 - seen} of them end in a class that was "
-    "taken. In each column the nodes of both graphs have the same neighbours, who have the same neighbours, "
-    "and so on; one of the two has a triangle and the other one none, or they share theirs out differently. "
-    "A network that is to see more needs more than messages: node numbers, distances, or counts of triangles."
+    f"All 156 graphs on six nodes went through the same rounds, and {156 - kinds} end in a class that was "
+    "taken. In each column nodes have the same neighbours, who have the same neighbours, and so on. Count "
+    f"the triangles above and below: {', '.join(listed)}. No sum of messages can. A network that is to see "
+    "more needs more than messages: node numbers, distances, or counts of triangles."
 )
 
 st.header("What a layer costs, and what fits")
-table, size = tables["sampling"], min(settings.sample, int(summary["most_neighbours"]))
+table, size = tables["sampling"], min(settings.sample, len(tables["sampling"]))
 sampled = tables["cora_sampled"].set_index("sampled")["accuracy"]
-if size:
-    row = table.iloc[size - 1]
-    of = f"{size} of {len(table)} neighbours"
-    with_replacement = f"{summary['variance_over_that_with_replacement']:.2f} of that with replacement"
-    page_variance = variance(table, size, f"{of}: variance {row['measured']:.3f}, {with_replacement}")
-    beside(
-        [1, 1, 1],
-        (
-            page_variance,
-            f"Variance of the mean of {of}: {row['measured']:.4f}, predicted {row['predicted']:.4f}; with "
-            f"replacement {row['measured_with_replacement']:.4f}.",
-        ),
-        (
-            sampled_cora(
-                tables["cora_sampled"],
-                f"Cora: {sampled['2']:.0%} with two neighbours asked, {sampled['all']:.0%} with all",
-            ),
-            "Accuracy by neighbours asked: " + ", ".join(f"{n}: {a:.1%}" for n, a in sampled.items()),
-        ),
-        (
-            widths(tables["widths"], "W·AGG + v fits where W is square; W₁v + W₂AGG always"),
-            "The sum fits where both widths are equal, and is stretched where one of them is 1.",
-        ),
-    )  # fmt: skip
-else:
-    st.info(
-        "No node of this graph has a neighbour, so there is nothing to sample: the mean of none is 0.",
-        icon=":material/scatter_plot:",
+listed = [f"{n}: {a:.1%}" for n, a in sampled.items()]
+left, right = st.columns(2)
+with left:
+    if len(table) > 1:
+        row = table.iloc[size - 1]
+        of = f"Asking {size} of {len(table)}: {row['measured']:.2f} of the variance with replacement"
+        page.chart(
+            variance(table, size, of),
+            alt=f"{of}, predicted {row['predicted']:.4f}; the variance is {row['variance']:.4g}.",
+        )
+    else:
+        st.info(
+            "No node of this graph has two neighbours, so there is nothing to sample. The mean of no "
+            "messages is 0.", icon=":material/scatter_plot:",
+        )  # fmt: skip
+with right:
+    few = f"Cora: {sampled['2']:.0%} with two neighbours asked, {sampled['all']:.0%} with all"
+    page.chart(sampled_cora(tables["cora_sampled"], few), alt=f"Accuracy by sample: {', '.join(listed)}.")
+left, right = st.columns([3, 2])
+with left:
+    square = int((tables["widths"]["figure"] == "fits").sum())
+    page.chart(
+        widths(tables["widths"], f"W·AGG + v fits {square} of {len(tables['widths'])} pairs of widths"),
+        alt="The sum fits where both widths are equal, and is stretched where one of them is 1.",
     )
+right.markdown(
+    "As it is often drawn, an update adds the node's state to what W makes of its messages. The two can be "
+    "added only where they are equally long. Worse, NumPy and PyTorch stretch an array of one number without "
+    "a word. With weights for the state too, $W_1 v + W_2 \\text{AGG}$, every pair of widths fits."
+)
 
 page.close()
