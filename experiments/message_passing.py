@@ -118,7 +118,7 @@ class Settings(contract.Settings):
         help="How many neighbours of the node with the most are asked; all, where it has fewer.",
     )  # fmt: skip
     draws: int = control(
-        2000, "Draws", ge=200, le=20_000, log=True, help="How often the sample is drawn to measure its mean."
+        2000, "Draws", ge=1000, le=20_000, log=True, help="How often the sample is drawn to measure its mean."
     )
     seed: int = seed_control()
 
@@ -143,7 +143,7 @@ class Result:
     cora_majority: float  # accuracy of always naming the most frequent class
     sage_right: Flags  # (6, 1000) which test papers are right with CORA_SAMPLES sampled, and with all
     values: Array  # (d,) one number at each neighbour of the node with the most
-    moments: Array  # (2, d, 3) drawn without, with replacement, by S: mean, 2nd and 4th central moment
+    moments: Array  # (2, d, 2) drawn without, with replacement, by S: mean and variance of the sampled mean
     told: Flags  # (5, 3) whether refinement tells a pair apart, by pair and AGGREGATORS
     distance: Array  # (5, 3) between the readouts of a network with random weights
     colours: Integers  # (5, m) by round 0 to 4, of the nodes of both graphs of the chosen pair
@@ -498,17 +498,16 @@ def cora_by_sample(seed: int) -> Flags:
 
 
 def sample_moments(values: Array, draws: int, rng: np.random.Generator) -> Array:
-    """The mean of S = 1 to d sampled values, over the draws (2, d, 3): its mean, 2nd and 4th moment.
+    """The mean of S = 1 to d sampled values, over the draws (2, d, 2): its mean and its variance.
 
-    First without replacement (the first S of a shuffled row), then with. The moments are taken about the mean
-    of all values, which is known; so the 2nd is the variance where the sample is unbiased.
+    First without replacement (the first S of a shuffled row), then with. The variance is taken about the mean
+    of all values, which is known and which the sample should have.
     """
     d = len(values)
     shuffled = rng.permuted(np.tile(values, (draws, 1)), axis=1)  # (draws, d)
     repeated = values[rng.integers(d, size=(draws, d))]
     means = np.cumsum([shuffled, repeated], axis=2) / np.arange(1, d + 1)  # (2, draws, d)
-    square = (means - values.mean()) ** 2
-    return np.stack([means.mean(axis=1), square.mean(axis=1), np.mean(square**2, axis=1)], axis=2)
+    return np.stack([means.mean(axis=1), np.mean((means - values.mean()) ** 2, axis=1)], axis=2)
 
 
 def sample_variance(values: Array, size: Any, replacement: bool = False) -> Any:
@@ -516,6 +515,26 @@ def sample_variance(values: Array, size: Any, replacement: bool = False) -> Any:
     d = len(values)
     factor = 1.0 if replacement else (d - size) / max(d - 1, 1)
     return np.var(values) / size * factor
+
+
+def fourth_moment(values: Array, size: int, replacement: bool = False) -> float:
+    """Predicted 4th central moment of the mean of S values.
+
+    $E(Σy)^4$ is a sum over 1 to 4 different values, each group drawn with its own chance. As all y add to 0,
+    the groups' sums follow from those of y² and y⁴.
+    """
+    d, y = len(values), values - values.mean()
+    two, four = float(np.sum(y**2)), float(np.sum(y**4))
+    if replacement:
+        return (size * four / d + 3 * size * (size - 1) * (two / d) ** 2) / size**4
+    chance = [1.0]  # of one value being in the sample, of two, three, four
+    for k in range(4):
+        chance.append(chance[-1] * max(size - k, 0) / max(d - k, 1))
+    _, p1, p2, p3, p4 = chance
+    quads = p4 * (3 * two**2 - 6 * four)
+    return (
+        p1 * four - 4 * p2 * four + 3 * p2 * (two**2 - four) + 6 * p3 * (2 * four - two**2) + quads
+    ) / size**4
 
 
 # --- Telling graphs apart -----------------------------------------------------------------------------
@@ -681,7 +700,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     tick(0.7)
     neighbours = np.flatnonzero(adjacency[adjacency.sum(axis=1).argmax()])
     values = rng.standard_normal(n)[neighbours]
-    moments = sample_moments(values, settings.draws, rng) if len(values) else np.zeros((2, 0, 3))
+    moments = sample_moments(values, settings.draws, rng) if len(values) else np.zeros((2, 0, 2))
     tick(0.85)
 
     weights = random_gin(rng)
@@ -747,7 +766,7 @@ def _reach(result: Result) -> Claim:
     edges = result.adjacency.sum() / 2
     return Claim(
         id="2.7-mp-01",
-        statement=f"{k} layers see exactly {k} hops: this share of all pairs has $∂h_i/∂x_j ≠ 0$.",
+        statement=f"K = {k} layers see exactly K hops: this share of all pairs has $∂h_i/∂x_j ≠ 0$.",
         predicted=float(np.mean(within[k])),
         measured=float(np.mean(seen[k])),
         **contract.identity(),
@@ -854,17 +873,18 @@ def _two_forms(result: Result) -> Claim:
     )  # fmt: skip
 
 
-def _spread(moments: Array, draws: int) -> contract.Tolerance:
-    """The tolerance for a variance over draws: its SE from the 4th moment, or rounding if there is none."""
-    error = sqrt(max(moments[2] - moments[1] ** 2, 0.0) / draws)
-    found = contract.four_standard_errors(error, "√((m₄ − m₂²)/draws)")
-    return {"tolerance": max(found["tolerance"], 1e-9), "rule": found["rule"]}
+def _spread(values: Array, size: int, draws: int, replacement: bool) -> contract.Tolerance:
+    """The tolerance for a variance over the draws, and rounding: a coin's squared distance is no chance."""
+    square = sample_variance(values, size, replacement) ** 2 if size else 0.0
+    error = sqrt(max(fourth_moment(values, size, replacement) - square, 0.0) / draws) if size else 0.0
+    found = contract.four_standard_errors(error, "√((μ₄ − μ₂²)/draws)")
+    return {"tolerance": found["tolerance"] + 1e-9, "rule": found["rule"]}
 
 
 def _sampling(result: Result) -> Claim:
     size, d, draws = asked(result), len(result.values), result.settings.draws
     unmet = "" if d else "no node has a neighbour: the mean of none is defined as 0"
-    without, repeated = result.moments[:, size - 1] if d else np.zeros((2, 3))
+    without, repeated = result.moments[:, size - 1] if d else np.zeros((2, 2))
     variance = float(sample_variance(result.values, size)) if d else 0.0
     gain, gain_se = _paired(result.sage_right[-1], result.cora_right[0])
     few, few_se = _paired(result.sage_right[CORA_SAMPLES.index(5)], result.cora_right[0])
@@ -874,7 +894,7 @@ def _sampling(result: Result) -> Claim:
         r"$\frac{s^2}{S} \cdot \frac{d-S}{d-1}$.",
         predicted=variance,
         measured=float(without[1]),
-        **_spread(without, draws),
+        **_spread(result.values, size, draws, False),
         also=(
             Check(what="unbiased: mean over the draws, and of all neighbours",
                   predicted=float(result.values.mean()) if d else 0.0, measured=float(without[0]),
@@ -882,7 +902,7 @@ def _sampling(result: Result) -> Claim:
                   rule=f"4 SE, SE = √(Var/draws) = {sqrt(variance / draws):.3g}, and rounding"),
             Check(what="variance with replacement, s²/S",
                   predicted=float(sample_variance(result.values, size, True)) if d else 0.0,
-                  measured=float(repeated[1]), **_spread(repeated, draws)),
+                  measured=float(repeated[1]), **_spread(result.values, size, draws, True)),
             Check(what="Cora: gain of the mean of all neighbours over words alone", predicted=0.0,
                   relation=">", measured=gain, **contract.four_standard_errors(gain_se, PAIRED)),
             Check(what="Cora: gain with five neighbours asked", predicted=0.0, relation=">", measured=few,
@@ -1028,7 +1048,7 @@ def _view(result: Result) -> pd.DataFrame:
 def _pair_tables(result: Result) -> dict[str, pd.DataFrame]:
     """Both graphs of the chosen pair, side by side: nodes by round, and edges."""
     pair = PAIRS[result.settings.pair]
-    places = [graph.place + 2 * side * RIGHT for side, graph in enumerate(pair)]
+    places = [graph.place + 2.5 * side * RIGHT for side, graph in enumerate(pair)]
     place, m = np.vstack(places), result.colours.shape[1]
     nodes = pd.DataFrame(
         {

@@ -20,7 +20,8 @@ def against_layers(main: pd.DataFrame, k: int, title: str) -> alt.LayerChart:
     seen, left = alt.Y("seen:Q", **y), alt.Y("left:Q", **y)
     chart = charts.theory_line(main, x, alt.Y("bound:Q", **y)) + charts.measured_line(main, x, left)
     chart += charts.measured_line(main, x, seen, point=True) + charts.theory_line(main, x, "within:Q")
-    for field, text, down in (("seen", "pairs seen", 16), ("bound", "at most |λ₂|ᴷ", -12),
+    above = -12 if main["bound"][9] - main["left"][9] > 0.1 else -26  # clear of the label below
+    for field, text, down in (("seen", "pairs seen", 16), ("bound", "at most |λ₂|ᴷ", above),
                               ("left", "differences left", -10)):  # fmt: skip
         words = alt.Chart(main.iloc[[9]].assign(text=text)).mark_text(align="left", dy=down, dx=4)
         words = words.encode(x=x, y=f"{field}:Q", text="text:N")
@@ -57,7 +58,7 @@ def view(frames: pd.DataFrame, links: pd.DataFrame, start: int, title: str) -> a
 
 def smoothing(frame: pd.DataFrame, k: int, title: str) -> alt.LayerChart:
     x = alt.X("layers:Q", title="layers K")
-    frame = frame[frame["log10_bound"] > -16.5]
+    frame = frame[frame["log10_bound"] > -14]
     y = {"title": "log₁₀ of what is left"}
     chart = charts.theory_line(frame, x, alt.Y("log10_bound:Q", **y))
     chart = charts.measured_line(frame, x, alt.Y("log10_left:Q", **y)) + chart
@@ -106,7 +107,7 @@ def missed(nodes: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerCha
     dots = alt.Chart(nodes).mark_circle(size=70, opacity=1).encode(x="x:Q", y="y:Q")
     dots = dots.encode(tooltip=["triangles"])
     chart = network(charts.paint(dots, "measured"), links)
-    return charts.titled(chart, title, "In each column: two graphs, one to every such network", height=HEIGHT)
+    return charts.titled(chart, title, "In each column two graphs that look alike", height=HEIGHT)
 
 
 def variance(frame: pd.DataFrame, size: int, title: str) -> alt.LayerChart:
