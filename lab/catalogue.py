@@ -129,6 +129,12 @@ EXPERIMENTS = (
         read_first=("clt_batch_variance", "gd_lr_sweep"),
     ),
     Experiment(
+        "message_passing", "2.7", "Message passing",
+        "How far, and how finely, does a graph network see?",
+        "instant", "forum", (*_ids("2.7-mp", 4), *_ids("2.7-sage", 1), *_ids("2.7-gin", 1)),
+        preview=("main", "layers", "seen"), preview_claim="2.7-mp-01",
+    ),
+    Experiment(
         "gcn_cora", "2.7", "GCN on Cora",
         "What do citations add to words?",
         "training", "hub", (*_ids("2.7-gcn", 3), *_ids("2.7-gat", 1), *_ids("2.7-gnn", 1)),

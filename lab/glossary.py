@@ -29,6 +29,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Standardised means of draws with finite variance tend to N(0, 1).",
         "clt_batch_variance",
     ),
+    "colour refinement": (
+        "Recolouring nodes by their neighbours' colours until nothing splits: the 1-WL test.",
+        "message_passing",
+    ),
     "composition": (
         "Following one relation after another: capital of, then part of.",
         "transe_kg",
@@ -128,6 +132,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "mean reciprocal rank": (
         "The average of 1/rank of the right answer.",
         "transe_kg",
+    ),
+    "message passing": (
+        "Every node makes one message of its neighbours' states and updates itself; one round a layer.",
+        "message_passing",
     ),
     "nat": (
         "Information counted with the natural logarithm; 1.443 bits.",
