@@ -105,8 +105,8 @@ class Settings(contract.Settings):
         log=True,
         help="Length of the canyon over its width, squared.",
     )
-    rotation: float = control(
-        0.0, "Rotation", ge=0, le=90, step=1, unit="°", help="Angle between the canyon and the axes."
+    rotation: int = control(
+        0, "Rotation", ge=0, le=90, step=1, unit="°", help="Angle between the canyon and the axes."
     )
     rate: float = control(
         1.0, "Rate × best", ge=0.1, le=10, log=True,

@@ -16,7 +16,12 @@ WINDOW = alt.Scale(domain=[-2.2, 2.2], nice=False)
 
 
 def colour(legend: str = "top") -> alt.Color:
-    return charts.classes("optimiser:N", list(NAMES), legend=legend)
+    seven = charts.classes("optimiser:N", list(NAMES), legend=legend)
+    if not legend:
+        return seven
+    columns = alt.ExprRef("max(2, floor(width / 75))")
+    small = {"labelFontSize": 11, "symbolSize": 50, "columnPadding": 6, "rowPadding": 0}
+    return seven.legend(title=None, orient=legend, values=list(NAMES), columns=columns, **small)
 
 
 def power(column: str, title: str) -> alt.Y:
@@ -41,7 +46,7 @@ def by_angle(
     chart = lines.encode(x=x, y=y, color=colour(), tooltip=tips)
     chart += charts.theory_line(main, x, "log10_sgd_predicted:Q")
     chart += charts.vertical(mine, "yours", "measured", "left" if mine < 75 else "right")
-    return charts.titled(chart.resolve_scale(color="independent"), title, subtitle, height=430)
+    return charts.titled(chart.resolve_scale(color="independent"), title, subtitle, height=460)
 
 
 def walk(paths: pd.DataFrame, rings: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
@@ -56,9 +61,10 @@ def walk(paths: pd.DataFrame, rings: pd.DataFrame, title: str, subtitle: str) ->
         x=x, y=y, color=colour(), tooltip=["optimiser", "step", alt.Tooltip("log10_loss:Q", format=".2f")]
     )
     trail = base.mark_line(strokeWidth=1.6, clip=True).transform_filter(alt.datum.step <= k)
-    here = base.mark_point(filled=True, size=90, clip=True, opacity=1).transform_filter(alt.datum.step == k)
+    here = base.mark_point(filled=True, size=90, clip=True, opacity=1).encode(color=colour(""))
+    here = here.transform_filter(alt.datum.step == k)
     chart = charts.paint(ground, "theory") + trail.encode(order="step:Q").add_params(k) + here
-    return charts.titled(chart.resolve_scale(color="independent"), title, subtitle, height=430)
+    return charts.titled(chart.resolve_scale(color="independent"), title, subtitle, height=460)
 
 
 def lines(
@@ -71,7 +77,7 @@ def lines(
     chart = mark.encode(x=x, y=y, color=colour(), tooltip=list(frame))
     if law is not None:
         chart = (chart + charts.theory_line(law, x, y)).resolve_scale(color="independent")
-    return charts.titled(chart, title, subtitle, height=340)
+    return charts.titled(chart, title, subtitle, height=370)
 
 
 def accuracies(scores: pd.DataFrame, means: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
@@ -86,16 +92,18 @@ def accuracies(scores: pd.DataFrame, means: pd.DataFrame, title: str, subtitle: 
     bars = alt.Chart(means).mark_rule(strokeWidth=3).encode(x=alt.X("low:Q"), x2="high:Q", y=y)
     middle = alt.Chart(means).mark_tick(thickness=3, bandSize=18).encode(x="accuracy:Q", y=y)
     chart = charts.paint(dots, "measured") + charts.paint(bars, "measured") + charts.paint(middle, "measured")
-    return charts.titled(chart, title, subtitle, height=340)
+    return charts.titled(chart, title, subtitle, height=370)
 
 
 def pairs(frame: pd.DataFrame, x: alt.X, y: alt.Y, name: str, title: str, subtitle: str) -> alt.LayerChart:
-    """Measured and predicted lines, a pair for each ``name``, which stands at the last point but one."""
+    """Measured and predicted lines, a pair for each ``name``, which stands at the second point."""
     chart = charts.measured_line(frame, x, y, point=True).encode(detail=f"{name}:N")
     chart += charts.theory_line(frame, x, "predicted:Q").encode(detail=f"{name}:N")
-    words = alt.Chart(frame.groupby(name).nth(-2)).mark_text(align="right", dy=-12)
-    words = words.encode(x=x, y=y, text=f"{name}:N")
-    return charts.titled(chart + charts.paint(words, "measured"), title, subtitle, height=340)
+    seconds = frame.groupby(name, sort=False).nth(1).sort_values("measured")
+    for row, below in ((0, 16), (1, -12)):
+        words = alt.Chart(seconds.iloc[[row]]).mark_text(align="left", dx=6, dy=below)
+        chart += charts.paint(words.encode(x=x, y=y, text=f"{name}:N"), "measured")
+    return charts.titled(chart, title, subtitle, height=370)
 
 
 def trapped(frame: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
@@ -107,17 +115,18 @@ def trapped(frame: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
         words = line.transform_filter(f"datum.step == {frame.step.max()}").mark_text(align="right", dy=-12)
         chart += charts.paint(line.mark_line(strokeWidth=1.8), kind)
         chart += charts.paint(words.encode(text="optimiser:N"), kind)
-    return charts.titled(chart, title, subtitle, height=340)
+    return charts.titled(chart, title, subtitle, height=370)
 
 
 def memory(state: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     y = alt.Y("optimiser:N", title=None, sort=list(NAMES))
     x = alt.X("per_weight:Q", title="numbers kept per weight", scale=alt.Scale(domain=[0, 2.4], nice=False))
+    x = x.axis(values=[0, 0.5, 1, 1.5, 2])
     base = alt.Chart(state).encode(x=x, y=y)
     words = charts.paint(
         base.mark_text(align="left", dx=5).encode(text=alt.Text("numbers_kept:Q", format=",")), "theory"
     )
-    return charts.titled(charts.paint(base.mark_bar(), "measured") + words, title, subtitle, height=340)
+    return charts.titled(charts.paint(base.mark_bar(), "measured") + words, title, subtitle, height=370)
 
 
 page = ui.open_page("optimizer_race")
@@ -149,6 +158,8 @@ with right:
     lost = {name: when for name, when in lost.items() if when == when}
     winner = end.drop(list(lost)).idxmin()
     title = f"At {angle:g}° {winner} ends lowest, at {small(end[winner])}"
+    solved = list(end.index[end <= -16])
+    title = f"At {angle:g}° {' and '.join(solved)} get below 1e−16" if solved else title
     page.chart(
         walk(picked(paths), tables["contours"], title, "Drag the step. Grey: places of equal loss"),
         alt=f"Paths over {T} steps at {angle:g}°: "
@@ -158,13 +169,13 @@ with right:
 if lost:
     when = ", ".join(f"{name} at step {number(at)}" for name, at in lost.items())
     st.info(
-        f"At this rate some leave the canyon: {when}. They are drawn to there.", icon=":material/trending_up:"
+        f"At this rate some leave the canyon: {when}. Their curves end there.", icon=":material/trending_up:"
     )
 
 left, right = st.columns(2)
 with left:
     law = tables["sgd_theory"] if which in ("all", "SGD") else None
-    title = f"After {T} steps: {small(end.min())} to {small(end.max())}" if len(end) > 1 else "The race"
+    title = f"After {T} steps: {end.idxmax()} {small(end.max())}, {winner} {small(end[winner])}"
     chart = lines(
         picked(paths),
         step,
@@ -185,14 +196,14 @@ with right:
         .groupby("optimiser")
         .size()
     )
-    title = f"Rates within ten times its best loss: {widths['SGD']} of 41 for SGD, {widths['Adam']} for Adam"
+    title = f"Of 41 rates {widths['SGD']} serve SGD, {widths['Adam']} serve Adam"
     page.chart(
         lines(
             picked(mine),
             x,
             power("log10_loss", "loss at the end"),
             title,
-            f"At {angle:g}°; ten rates a decade",
+            f"At {angle:g}°. Serves: at most ten times its best loss",
         ),
         alt=title + ".",
     )
@@ -202,7 +213,7 @@ left, right = st.columns(2)
 scores, by_rate = tables["digit_scores"], tables["digit_rates"]
 with left:
     order = means.loss.sort_values()
-    title = f"Training loss: {order.index[0]} {order.iloc[0]:.3f}, Adam {means.loss['Adam']:.3f}, SGD {means.loss['SGD']:.3f}"
+    title = f"Training loss: {order.index[0]} {order.iloc[0]:.3f}, {order.index[-1]} {order.iloc[-1]:.3f}"
     curves = power("log10_loss", "training loss")
     page.chart(
         lines(
@@ -231,7 +242,7 @@ with right:
 left, right = st.columns(2)
 with left:
     spread = by_rate[by_rate.optimiser == "Adam"].accuracy
-    title = f"The rate matters more: Adam from {spread.min():.0%} to {spread.max():.1%}, the rules from {means.accuracy.min():.1%}"
+    title = f"The rate matters more: it moves Adam from {spread.min():.0%} to {spread.max():.0%}"
     y = alt.Y(
         "accuracy:Q",
         title="test accuracy",
@@ -277,9 +288,10 @@ with right:
     y = alt.Y(
         "measured:Q", title="weight left of 1", scale=alt.Scale(domain=[min(0, kept.min()), 1.1], nice=False)
     )
-    title = f"λ = {chosen.decay:g}: Adam + L2 keeps {kept.iloc[0]:.2f} to {kept.iloc[-1]:.2f}, AdamW {decay.measured.iloc[-1]:.2f}"
+    low, high, always = (round(v, 2) + 0 for v in (kept.iloc[0], kept.iloc[-1], decay.measured.iloc[-1]))
+    title = f"Adam + L2 keeps {low:.2f} to {high:.2f}, AdamW {always:.2f}"
     page.chart(
-        pairs(decay, size, y, "rule", title, "1,000 steps of noise. Dashed: theory, first order for L2"),
+        pairs(decay, size, y, "rule", title, f"λ = {chosen.decay:g}, 1,000 steps of noise. Dashed: theory"),
         alt=title + ".",
     )
 left, right = st.columns(2)
