@@ -5,18 +5,33 @@ and race them again on a network that reads digits, each at the rate that suits 
 
 A *canyon* is a quadratic with curvatures $1$ and $1/\kappa$ along two directions at a right angle:
 
-$$L(\theta) = \tfrac12\,(\theta-\theta^*)^\top H\,(\theta-\theta^*).$$
+$$
+L(\theta) = \tfrac12\,(\theta-\theta^*)^\top H\,(\theta-\theta^*).
+$$
 
 **The rules.** SGD takes $\theta \leftarrow \theta - \alpha g$. Momentum remembers:
 
-$$v \leftarrow \beta v + g, \qquad \theta \leftarrow \theta - \alpha v ,$$
+$$
+v \leftarrow \beta v + g, \qquad \theta \leftarrow \theta - \alpha v ,
+$$
 
 and Nesterov steps along $g + \beta v$ instead. Adam keeps two averages, each weight on its own:
 
-$$m \leftarrow \beta_1 m + (1-\beta_1)\,g, \qquad v \leftarrow \beta_2 v + (1-\beta_2)\,g^2,$$
+$$
+m \leftarrow \beta_1 m + (1-\beta_1)\,g,
+$$
 
-$$\theta \leftarrow \theta - \alpha\,\frac{\hat m}{\sqrt{\hat v}+\varepsilon}, \qquad
-\hat m = \frac{m}{1-\beta_1^t}, \quad \hat v = \frac{v}{1-\beta_2^t}.$$
+$$
+v \leftarrow \beta_2 v + (1-\beta_2)\,g^2,
+$$
+
+$$
+\theta \leftarrow \theta - \alpha\,\frac{\hat m}{\sqrt{\hat v}+\varepsilon},
+$$
+
+$$
+\hat m = \frac{m}{1-\beta_1^t}, \qquad \hat v = \frac{v}{1-\beta_2^t}.
+$$
 
 RMSProp has the $v$ alone, uncorrected. AdamW first shrinks the weights, $\theta \leftarrow (1-\alpha\lambda)
 \theta$, instead of adding $\lambda\theta$ to $g$. Adafactor keeps only the row means $r$ and column means $c$
@@ -30,20 +45,20 @@ with it. Adam divides each coordinate by its own history. In a canyon along the 
 altogether, and the path is straight. In a tilted one both coordinates see the same mixture, and there is
 nothing left to cancel. The units of the gradient drop out either way.
 
-**What to try.** Turn the canyon to 45° and drag the frames. Raise $\kappa$: at 0° Adam does not notice. Put
-the rate at 10: SGD leaves the canyon, Adam only overshoots. Set the decay to 1.
+**What to try.** Turn the canyon to 45° and drag the steps. Then put the rate at 3: at $\kappa$ = 100 that
+heals Adam, at 10,000 nothing does. Raise $\kappa$ at 0°: Adam does not notice. Put the rate at 10: SGD leaves
+the canyon, Adam only overshoots. Set the decay to 1 and AdamW stops short of the minimum.
 
-**What surprises.** On the digits the choice of the rule moves the test accuracy by less than its standard
-error. Being off by ten in the rate costs far more. And plain momentum in Nesterov's form fits about as fast
-as Adam.
+**What surprises.** On the digits the leaders' test accuracies differ by less than chance explains. Being off
+by ten in the rate costs far more. And old momentum, in Nesterov's form, fits about as fast as Adam.
 
 **The fine print.** "Best" is the best of a grid, ten rates per decade in the canyon and two on the digits,
 by the training loss at the end. In the canyon only AdamW decays; on the digits its $\lambda$ is 0.01.
 
-*References.* B. Polyak (1964) for the heavy ball. Y. Nesterov (1983). T. Tieleman and G. Hinton (2012) for
-RMSProp. D. Kingma and J. Ba (2015), Adam. S. Reddi, S. Kale and S. Kumar (2018), On the convergence of Adam
-and beyond, for the trap. N. Shazeer and M. Stern (2018), Adafactor. I. Loshchilov and F. Hutter (2019),
-Decoupled weight decay regularization. Data: E. Alpaydin and C. Kaynak (1998), digits.
+*References.* B. Polyak (1964) for the heavy ball. Y. Nesterov (1983), for his look ahead. T. Tieleman and
+G. Hinton (2012) for RMSProp. D. Kingma and J. Ba (2015), Adam. S. Reddi, S. Kale and S. Kumar (2018), On
+the convergence of Adam and beyond, for the trap. N. Shazeer and M. Stern (2018), Adafactor. I. Loshchilov
+and F. Hutter (2019), Decoupled weight decay regularization. Data: E. Alpaydin and C. Kaynak (1998), digits.
 """
 
 import math
@@ -345,6 +360,13 @@ def sgd_loss(kappa: float, rate: float, t: Any) -> Array:
         ],
         axis=0,
     )
+
+
+def sgd_leaves(kappa: float, rate: float, steps: int) -> float:
+    """The first step at which that loss passes HUGE, NaN if none of so many does."""
+    with np.errstate(over="ignore"):
+        beyond = sgd_loss(kappa, rate, np.arange(steps + 1)) > HUGE
+    return float(beyond.argmax()) if beyond.any() else math.nan
 
 
 def adam_path(
@@ -659,6 +681,7 @@ def _run(settings: Settings, tick: Tick) -> Result:
     settled = sweep(settings, angles, lambda done: tick(0.6 * share * done))
     best = RATES[settled[:, 0].argmin(axis=-1)]
     path, loss = one_race(kappa, settings.rotation, settings.rate * best, T, settings.decay)
+    tick(0.7 * share)
     beyond = ~(loss <= HUGE)
     diverged = np.where(beyond.any(axis=0), beyond.argmax(axis=0), np.nan)
     turned = np.stack([one_race(kappa, angle, best, T, settings.decay)[0] for angle in (0, 45)])
@@ -666,6 +689,7 @@ def _run(settings: Settings, tick: Tick) -> Result:
     tick(0.8 * share)
 
     alone = adam_alone(kappa, float(best[ADAM]), T)
+    tick(0.85 * share)
     needed, steps_of_adam, fallen = steps_needed(), canyon_steps(), trap()
     valley = np.array([valley_walk(beta) for beta in (0.0, BETA)])
     left = decayed(settings.seed, settings.decay)
@@ -713,8 +737,11 @@ def accuracy_error(result: Result, p: float) -> float:
 
 def _summary(result: Result) -> dict[str, float]:
     _, loss, accuracy = _best_on_digits(result)
+    chosen = result.settings
     return {
         **{f"best_rate_{name}": float(rate) for name, rate in zip(NAMES, result.best, strict=True)},
+        "sgd_diverged_at": float(result.diverged[0]),
+        "sgd_predicted_to_diverge_at": sgd_leaves(chosen.kappa, chosen.rate * result.best[0], chosen.steps),
         "adam_steps_along": float(result.adam_steps[0]),
         "adam_steps_tilted": float(result.adam_steps[1]),
         **{f"digits_loss_{name}": float(value) for name, value in zip(NAMES, loss.mean(axis=1), strict=True)},
@@ -931,7 +958,8 @@ def _published(result: Result) -> Claim:
         text_verdict="wrong",
         often_taught="AdamW is the optimiser of every major large language model.",
         predicted=1.0, measured=float(len(other)), relation=">=", **contract.exact(),
-        reason="Counted in the table of reports below the charts; what is not disclosed supports nobody.",
+        reason="Counted in the table of reports below the charts (PaLM used Adafactor without its factors). "
+        "What is not disclosed supports nobody.",
         also=(
             Check(what="reports that do not disclose the optimiser", relation=">=", predicted=1.0,
                   measured=float(told.count("not disclosed")), **contract.exact()),

@@ -37,7 +37,7 @@ def by_angle(
 ) -> alt.LayerChart:
     axis = alt.Axis(values=[0, 15, 30, 45, 60, 75, 90], labelExpr="datum.label + '°'")
     x = alt.X("rotation:Q", title="angle between canyon and axes", axis=axis, scale=alt.Scale(nice=False))
-    y = power("log10_loss", "loss at the end")
+    y = power("log10_loss", "loss at the end").scale(zero=False, domainMax=0)  # room for the words
     tips = [
         "optimiser",
         *(alt.Tooltip(f"{c}:Q", format=".3") for c in ("rotation", "log10_loss", "log10_retuned")),
@@ -167,9 +167,12 @@ with right:
         + ".",
     )
 if lost:
+    at = summary["sgd_predicted_to_diverge_at"]
+    law = f" Theory says step {number(at)} for SGD." if "SGD" in lost else ""
     when = ", ".join(f"{name} at step {number(at)}" for name, at in lost.items())
     st.info(
-        f"At this rate some leave the canyon: {when}. Their curves end there.", icon=":material/trending_up:"
+        f"At this rate some leave the canyon: {when}. Their curves end there.{law}",
+        icon=":material/trending_up:",
     )
 
 left, right = st.columns(2)

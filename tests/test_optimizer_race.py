@@ -221,6 +221,8 @@ def test_the_rate_of_sgd_past_its_wall_is_the_step_theory_names():
     rate = 10 * seen.best[0]
     growth = math.log(race.HUGE / 0.5) / (2 * math.log(rate - 1))  # ½(α − 1)²ᵗ passes HUGE
     assert seen.diverged[0] == math.ceil(growth)
+    assert seen.summary["sgd_predicted_to_diverge_at"] == seen.diverged[0]
+    assert math.isnan(run(Settings()).summary["sgd_predicted_to_diverge_at"])
 
 
 def test_networks_are_trained_once_and_then_known():
