@@ -129,6 +129,18 @@ EXPERIMENTS = (
         read_first=("clt_batch_variance", "gd_lr_sweep"),
     ),
     Experiment(
+        "optimizer_race", "2.6", "Optimiser race",
+        "Which optimiser wins, and on which ground?",
+        "training", "sprint",
+        (
+            *_ids("2.6-mom", 2), *_ids("2.6-adam", 4), *_ids("2.6-wd", 2), *_ids("2.6-ada", 1),
+            *_ids("2.6-opt", 1),
+        ),
+        preview=("main", "rotation", "log10_loss"), preview_claim="2.6-adam-03",
+        preview_settings=(("networks", 3),),
+        read_first=("gd_lr_sweep", "sgd_noise"),
+    ),
+    Experiment(
         "message_passing", "2.7", "Message passing",
         "How far, and how finely, does a graph network see?",
         "instant", "forum", (*_ids("2.7-mp", 4), *_ids("2.7-sage", 1), *_ids("2.7-gin", 1)),

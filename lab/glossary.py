@@ -5,6 +5,14 @@ TERMS: dict[str, tuple[str, str]] = {
         "Adding the gradients of several small batches before one update.",
         "sgd_noise",
     ),
+    "Adafactor": (
+        "Adam's second moments kept as row and column means of a matrix only.",
+        "optimizer_race",
+    ),
+    "Adam": (
+        "Averages of the gradient and its square, kept per weight; the step is their quotient.",
+        "optimizer_race",
+    ),
     "alternating least squares": (
         "Fitting two factors to a matrix in turns, each turn a regression; gaps are simply left out.",
         "svd_low_rank",
@@ -40,6 +48,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "condition number": (
         "Largest over smallest curvature, κ: how slow gradient descent must be.",
         "gd_lr_sweep",
+    ),
+    "decoupled weight decay": (
+        "Shrinking the weights beside the gradient step (AdamW), not through the gradient.",
+        "optimizer_race",
     ),
     "Dirichlet energy": (
         "How much a signal differs between neighbours of a graph; zero when over-smoothed.",
@@ -141,6 +153,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Information counted with the natural logarithm; 1.443 bits.",
         "entropy_perplexity",
     ),
+    "Nesterov momentum": (
+        "Heavy ball with the gradient taken where the momentum is about to lead.",
+        "optimizer_race",
+    ),
     "over-smoothing": (
         "Deep graph networks make all nodes alike.",
         "gcn_cora",
@@ -164,6 +180,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "responsibility": (
         "The share of a point that a mixture component answers for.",
         "em_gmm",
+    ),
+    "rotation invariance": (
+        "Turning the problem turns the path: true of SGD and momentum, not of Adam.",
+        "optimizer_race",
     ),
     "saddle point": (
         "Flat, but a minimum one way and a maximum another; noise leaves it.",
