@@ -6,8 +6,13 @@ loss to expect after every update, and the floor it ends on.
 
 Write $g$ for the whole gradient and $g_B$ for that of a batch.
 
-$$v \leftarrow \beta v + g_B(w), \qquad w \leftarrow w - \alpha v, \qquad
-\mathbb{E}\, g_B = g, \qquad \operatorname{Cov} g_B = \frac{\Sigma(w)}{B}$$
+$$
+v \leftarrow \beta v + g_B(w), \qquad w \leftarrow w - \alpha v
+$$
+
+$$
+\mathbb{E}\, g_B = g, \qquad \operatorname{Cov} g_B = \frac{\Sigma(w)}{B}
+$$
 
 - $\alpha$: the learning rate; $\beta$: the momentum; $B$: the batch size
 - $\Sigma(w)$: the covariance of the gradients of single patients; $C$ is its value at the optimum
@@ -17,9 +22,21 @@ $$v \leftarrow \beta v + g_B(w), \qquad w \leftarrow w - \alpha v, \qquad
 **What the noise costs.** At a constant $\alpha$ the loss never reaches its minimum. It stops above it at
 $\tfrac12\operatorname{tr}(HS)$, and $S$ is known in advance. Written along the eigenvectors of $H$,
 
-$$S_{ij} = T_{ij}\,\frac{\Sigma(S)_{ij}}{B}, \qquad \Sigma(S) = C + \mathbb{E}[xx^\top S\,xx^\top] - HSH,$$
-$$T_{ij} = \frac{\alpha^2(1-\beta^2)}{(1-\beta^2)^2 - (1+\beta^2)\,a_i a_j + \beta\,(a_i^2 + a_j^2)},
-\qquad a_i = 1 + \beta - \alpha\lambda_i .$$
+$$
+S_{ij} = T_{ij}\,\frac{\Sigma(S)_{ij}}{B}
+$$
+
+$$
+\Sigma(S) = C + \mathbb{E}[xx^\top S\,xx^\top] - HSH
+$$
+
+$$
+T_{ij} = \frac{\alpha^2(1-\beta^2)}{(1-\beta^2)^2 - (1+\beta^2)\,a_i a_j + \beta\,(a_i^2 + a_j^2)}
+$$
+
+$$
+a_i = 1 + \beta - \alpha\lambda_i
+$$
 
 That is a linear equation for $S$, on both sides because noise grows with the distance from the optimum. For
 small $\alpha$ the floor is about $\alpha\operatorname{tr}(C)/4B$. The same equation tells when nothing

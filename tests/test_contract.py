@@ -68,6 +68,13 @@ def test_the_contract_is_complete(name):
         assert info.description, field
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_formulas_of_the_explanation_stand_by_themselves(name):
+    # Markdown shows a formula that begins on a line and ends on a later one as an error.
+    for line in inspect.cleandoc(load(name).__doc__).splitlines():
+        assert "$$" not in line or line == "$$" or line.count("$$") == 2, line
+
+
 def test_experiments_load_no_page_library_and_open_no_socket():
     code = (
         "import socket, sys\n"
