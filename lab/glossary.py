@@ -37,6 +37,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Largest over smallest curvature, κ: how slow gradient descent must be.",
         "gd_lr_sweep",
     ),
+    "cross-entropy": (
+        "What it costs to code P with a code made for Q: H(P) + D(P‖Q).",
+        "kl_directions",
+    ),
     "Dirichlet energy": (
         "How much a signal differs between neighbours of a graph; zero when over-smoothed.",
         "gcn_cora",
@@ -101,6 +105,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The share of questions whose right answer is among the first k.",
         "transe_kg",
     ),
+    "KL divergence": (
+        "The extra cost of coding P with a code for Q; not symmetric, and infinite where Q lacks what P has.",
+        "kl_directions",
+    ),
     "likelihood ratio": (
         "How much likelier a result is in one state than in the other; multiplies the odds.",
         "bayes_base_rate",
@@ -120,6 +128,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "mean reciprocal rank": (
         "The average of 1/rank of the right answer.",
         "transe_kg",
+    ),
+    "moment matching": (
+        "Giving a fit the mean and variance of its target: what forward KL asks of a Gaussian.",
+        "kl_directions",
     ),
     "over-smoothing": (
         "Deep graph networks make all nodes alike.",
