@@ -26,8 +26,8 @@ $$
 $$
 
 The second says more than it seems. The curvature of $D(q\|p)$ along $m$ is $-\mathbb{E}_q f''$, so at every
-such point it is $1/\sigma^2$, which is positive. The covering fit therefore never slides off to one side. It
-stays a minimum, and a mode has to win by being lower. A fit that sits on a hump of weight $w$ pays at most
+such point it is $1/\sigma^2$, which is positive. The covering fit of two equal humps therefore never slides
+off to one side. It stays a minimum, and a mode has to win by being lower. A fit that sits on a hump of weight $w$ pays at most
 $-\ln w$; covering pays for the valley between, and that bill grows with $s$. With $\sigma$ at its best it is
 
 $$
@@ -56,7 +56,7 @@ $$
 mode is the worse one. Give the right hump a weight of 0.7 or a width of 2. Read only 100 letters of a text
 and ask what it costs to code the rest.
 
-**What surprises.** "Reverse KL picks one mode" is false for humps that any eye tells apart: up to five
+**What surprises.** "Reverse KL picks one mode" is false for humps that any eye tells apart: up to 5.6
 standard deviations covering is the better fit, and up to 4.8 it is the only one.
 
 *References.* S. Kullback and R. Leibler (1951), On information and sufficiency. M. Opper and C. Archambeau
@@ -170,11 +170,11 @@ class Result:
     even_curvature: Array  # (51,) σ² times that of D(q‖p) along the mean, at the fits from the centre
     crossing: float  # the same for your target; NaN where there is no such jump
     path: Array  # (t, 2) centre and sd along the descent from your start
-    means: Array  # (61,) of the surface
-    sds: Array  # (41,)
-    reverse_surface: Array  # (41, 61) D(q‖p)
-    forward_surface: Array  # (41, 61) D(p‖q)
-    basin: Array  # (41, 61) which optimum a descent from here ends in
+    means: Array  # (91,) of the surface
+    sds: Array  # (61,)
+    reverse_surface: Array  # (61, 91) D(q‖p)
+    forward_surface: Array  # (61, 91) D(p‖q)
+    basin: Array  # (61, 91) which optimum a descent from here ends in
     optima: Array  # (k, 3) centre, sd, D(q‖p), lowest first
     forward_minima: int  # counted on the surface
     drawn_moments: Array  # (2,) mean and sd of draws from your target
@@ -472,7 +472,7 @@ def curvatures(sweep: Sweep) -> Array:
 
 
 def surfaces(target: Target, means: Array, sds: Array) -> tuple[Array, Array]:
-    """D(q‖p) and D(p‖q) (41, 61) for one target.
+    """D(q‖p) and D(p‖q) (61, 91) for one target.
 
     The mean of ln p over q is a sum over a window that slides with the mean: one product of matrices.
     """
@@ -482,18 +482,18 @@ def surfaces(target: Target, means: Array, sds: Array) -> tuple[Array, Array]:
     y = np.arange(-half, half + 1) * h
     x = means[0] + np.arange(-half, half + stride * (len(means) - 1) + 1) * h
     f = log_density(x[None], target)[0][0]
-    windows = sliding_window_view(f, len(y))[::stride]  # (61, J)
+    windows = sliding_window_view(f, len(y))[::stride]  # (91, J)
     mean_f = normal(y, 0, sds[:, None]) * h @ windows.T
     reverse = -np.log(sds)[:, None] - 0.5 * log(2 * pi * np.e) - mean_f
     nodes, weights = nodes_of(target)
     entropy = -float(np.sum(weights * log_density(nodes, target)[0]))
-    away = np.sum(weights * (nodes - means[:, None]) ** 2, axis=1)  # (61,)
+    away = np.sum(weights * (nodes - means[:, None]) ** 2, axis=1)  # (91,)
     forward = -entropy + np.log(sds * sqrt(2 * pi))[:, None] + away / (2 * sds[:, None] ** 2)
     return reverse, forward
 
 
 def downhill(surface: Array) -> Array:
-    """The cell (41·61,) where steepest descent from each cell ends, always to the lowest neighbour."""
+    """The cell (61·91,) where steepest descent from each cell ends, always to the lowest neighbour."""
     rows, columns = surface.shape
     padded = np.pad(surface, 1, constant_values=inf)
     around = sliding_window_view(padded, (3, 3)).reshape(rows, columns, 9)
@@ -506,7 +506,7 @@ def downhill(surface: Array) -> Array:
 
 
 def basins_of(target: Target, means: Array, sds: Array, surface: Array) -> tuple[Array, Array]:
-    """Which optimum each cell belongs to (41, 61), and the optima (k, 3): centre, sd, D(q‖p)."""
+    """Which optimum each cell belongs to (61, 91), and the optima (k, 3): centre, sd, D(q‖p)."""
     end = downhill(surface)
     low, cell = np.unique(end, return_inverse=True)
     mean, sd = fit_reverse(means[low % len(means)], sds[low // len(means)], target)[-1]
@@ -520,6 +520,23 @@ def basins_of(target: Target, means: Array, sds: Array, surface: Array) -> tuple
         if not near:
             optima.append(found[i])
     return name[cell].reshape(surface.shape), np.array(optima)
+
+
+def stretch(y: Array, surface: Array, height: float) -> tuple[Array, Array]:
+    """Where each column of a surface (rows at y) is below a height: lowest and highest y, NaN if nowhere.
+
+    Ends are interpolated to the next row; where that is another basin (NaN), they lie half-way.
+    """
+    inside = surface <= height
+    columns, ends = np.arange(surface.shape[1]), []
+    for way in (1, -1):
+        values, rows, within = surface[::way], y[::way], inside[::way]
+        first = within.argmax(axis=0)
+        here, before = values[first, columns], values[np.maximum(first - 1, 0), columns]
+        share = np.where(np.isnan(before) | (first == 0), 0.5, (height - here) / (before - here))
+        end = rows[first] - share * (rows[1] - rows[0])
+        ends.append(np.where(within.any(axis=0), np.clip(end, y[0], y[-1]), nan))
+    return ends[0], ends[1]
 
 
 # --- Letters, petals and policies ---------------------------------------------------------------------
@@ -669,8 +686,8 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         start = (settings.separation / 2, settings.width)
     path = fit_reverse(np.array([start[0]]), np.array([start[1]]), target)[:, :, 0]
     edge = settings.separation / 2 + 2.5
-    means = np.linspace(-edge, edge, 61)
-    sds = np.geomspace(0.8 * min(1.0, settings.width), 1.35 * sweep.forward_sd[row], 41)
+    means = np.linspace(-edge, edge, 91)
+    sds = np.geomspace(0.8 * min(1.0, settings.width), 1.35 * sweep.forward_sd[row], 61)
     reverse, forward = surfaces(target, means, sds)
     basin, optima = basins_of(target, means, sds, reverse)
     tick(0.7)
@@ -1029,16 +1046,23 @@ def _frames(result: Result) -> pd.DataFrame:
 
 
 def _surface(result: Result) -> pd.DataFrame:
-    """A row a cell: its sides, both divergences, its basin (1 is the lowest optimum)."""
-    half, ratio = (result.means[1] - result.means[0]) / 2, sqrt(result.sds[1] / result.sds[0])
-    mean, sd = (part.ravel() for part in np.meshgrid(result.means, result.sds))
-    return pd.DataFrame(
-        {
-            "mean_low": mean - half, "mean_high": mean + half, "sd_low": sd / ratio, "sd_high": sd * ratio,
-            "reverse": result.reverse_surface.ravel(), "forward": result.forward_surface.ravel(),
-            "basin": result.basin.ravel() + 1,
-        }
-    )  # fmt: skip
+    """Contours of both divergences: for each basin, height and mean the lowest and highest sd below it."""
+    one = np.zeros_like(result.basin)
+    maps = {"reverse": (result.reverse_surface, result.basin), "forward": (result.forward_surface, one)}
+    rows = []
+    for direction, (surface, basin) in maps.items():
+        heights = np.append(surface.min() + 0.05 * np.arange(1, 13) ** 2, inf)
+        for name in range(int(basin.max()) + 1):
+            for level, height in enumerate(heights):
+                low, high = stretch(np.log(result.sds), np.where(basin == name, surface, nan), height)
+                seen = np.isfinite(low)
+                rows.append(
+                    pd.DataFrame(
+                        {"direction": direction, "basin": name + 1, "level": level, "mean": result.means[seen],
+                         "sd_low": np.exp(low[seen]), "sd_high": np.exp(high[seen])}
+                    )
+                )  # fmt: skip
+    return pd.concat(rows, ignore_index=True)
 
 
 def _codes(result: Result) -> pd.DataFrame:

@@ -11,8 +11,9 @@ import ui
 from lab.numbers import number
 from ui import charts
 
-FRAME = "kl_directions_frame"
+APART = "kl_directions_apart"
 FORWARD, REVERSE, TARGET = "forward D(p‖q)", "reverse D(q‖p)", "target p"
+SAYS = ("apart", "covers", "chooses", "beats")
 NAMES = {"forward": FORWARD, "reverse": REVERSE}
 SEPARATION = alt.X(
     "separation:Q", title="separation of the humps s", scale=alt.Scale(domain=[0, 10], nice=False)
@@ -22,12 +23,10 @@ SEPARATION = alt.X(
 def fitted_centre(main: pd.DataFrame, here: pd.DataFrame, predicted: float, title: str) -> alt.LayerChart:
     y = alt.Y("centre:Q", title="centre of the fit")
     chart = alt.layer()
-    for name, text, dy in (("right", "right hump", -9), ("left", "left hump", 12)):
-        line = charts.theory_line(main, SEPARATION, f"{name}_hump:Q")
-        words = alt.Chart(main[main.separation == 2]).mark_text(align="left", dx=4, dy=dy)
-        chart += line + charts.paint(
-            words.encode(x=SEPARATION, y=f"{name}_hump:Q", text=alt.value(text)), "theory"
-        )
+    for name, dy in (("right", -7), ("left", 9)):
+        words = alt.Chart(main[main.separation == 4]).mark_text(align="right", dx=-4, dy=dy)
+        words = words.encode(x=SEPARATION, y=f"{name}_hump:Q", text=alt.value(f"{name} hump"))
+        chart += charts.theory_line(main, SEPARATION, f"{name}_hump:Q") + charts.paint(words, "theory")
     for start in ("centre", "right", "left"):
         thin = charts.measured_line(main, SEPARATION, f"centre_from_{start}:Q")
         chart += thin.encode(opacity=alt.value(0.35))
@@ -55,15 +54,16 @@ def fits(frame: pd.DataFrame, x: str, shown: list[str], top: float) -> alt.Layer
 
 
 def scrubbed(frames: pd.DataFrame, says: pd.DataFrame, at: int, shown: list[str]) -> alt.LayerChart:
-    slider = charts.scrubber(FRAME, "separation in fifths", len(says) - 1, at)
-    top = 1.18 * frames[["target", "forward", "reverse"]].max().max()
+    bound = alt.binding_range(min=0, max=10, step=0.2, name="separation s ")
+    slider, now = alt.param(name=APART, value=at / 5, bind=bound), f"datum.frame == round(5 * {APART})"
+    top = 1.4 * frames[["target", "forward", "reverse"]].max().max()
     chart = fits(frames, "x", shown, top)
-    chart.layer = [layer.transform_filter(f"datum.frame == {FRAME}") for layer in chart.layer]
-    for line in ("first", "second"):
-        words = alt.Chart(says).transform_filter(f"datum.frame == {FRAME}")
-        words = words.mark_text(align="left", baseline="top", fontSize=13)
-        place = {"x": alt.value(6), "y": alt.value(4 if line == "first" else 22)}
-        chart += charts.paint(words.encode(text=f"{line}:N", **place), "theory")
+    chart.layer = [layer.transform_filter(now) for layer in chart.layer]
+    words = alt.Chart(says).transform_filter(now)
+    for line, field in enumerate(SAYS):
+        text = words.mark_text(align="left", baseline="top", fontSize=13)
+        text = text.encode(text=f"{field}:N", x=alt.value(6), y=alt.value(4 + 18 * line))
+        chart = alt.layer(chart, charts.paint(text, "theory"))
     chart = chart.add_params(slider).resolve_scale(color="independent")
     return charts.titled(chart, says.title[at], height=420)
 
@@ -73,8 +73,15 @@ def surface(tables: dict[str, pd.DataFrame], which: str, optima: pd.DataFrame, t
     cells["band"] = ((cells.kl - cells.kl.min()) / 0.2).clip(upper=12).astype(int)
     cells["basin"] = cells.basin.astype(str) if which == "reverse" else "1"
     ends = [cells.mean_low.min(), cells.mean_high.max()], [cells.sd_low.min(), cells.sd_high.max()]
-    x = alt.X("mean_low:Q", title="mean of the fit", scale=alt.Scale(domain=ends[0], nice=False))
-    y = alt.Y("sd_low:Q", title="standard deviation (log)", axis=alt.Axis(values=[0.5, 1, 2, 4, 8]))
+    x = alt.X(
+        "mean_low:Q",
+        title="mean of the fit",
+        axis=alt.Axis(grid=False),
+        scale=alt.Scale(domain=ends[0], nice=False),
+    )
+    y = alt.Y(
+        "sd_low:Q", title="standard deviation (log)", axis=alt.Axis(values=[0.5, 1, 2, 4, 8], grid=False)
+    )
     y = y.scale(type="log", domain=ends[1], nice=False)
     colour = charts.classes("basin:N", [str(k) for k in range(1, 4)], legend="")
     depth = alt.Opacity("band:Q", scale=alt.Scale(domain=[0, 12], range=[0.85, 0.06]), legend=None)
@@ -93,10 +100,14 @@ def surface(tables: dict[str, pd.DataFrame], which: str, optima: pd.DataFrame, t
     return chart.properties(usermeta={"title": title, "embedOptions": {"renderer": "canvas"}})
 
 
-def price(main: pd.DataFrame, weight: float, title: str) -> alt.LayerChart:
+def price(main: pd.DataFrame, weight: float, even: bool, title: str) -> alt.LayerChart:
     y = alt.Y("kl_from_centre:Q", title="D(q‖p) [nats]", scale=alt.Scale(domain=[0, 2.6], nice=False))
-    chart = charts.theory_line(main, SEPARATION, "predicted_cover:Q")
-    names = [("centre", "covering"), ("right", "right hump"), ("left", "left hump")]
+    chart = charts.theory_line(main[main.predicted_cover < 2.6], SEPARATION, "predicted_cover:Q")
+    names = [
+        ("centre", "covering"),
+        ("right", "a hump" if weight == 0.5 else "right hump"),
+        ("left", "left hump"),
+    ]
     for name, text in names[: 2 if weight == 0.5 else 3]:
         rows = main.dropna(subset=f"kl_from_{name}")
         line = charts.measured_line(rows, SEPARATION, y if name == "centre" else f"kl_from_{name}:Q")
@@ -116,12 +127,17 @@ def price(main: pd.DataFrame, weight: float, title: str) -> alt.LayerChart:
 
 def codes(frame: pd.DataFrame, mu: float, title: str) -> alt.LayerChart:
     x, chart = alt.X("mu:Q", title="mean μ of the code", scale=alt.Scale(nice=False)), alt.layer()
-    for name, colour, side in (("reverse", "measured", 13), ("forward", "violation", -11)):
+    edge = frame[frame.mu == 1.8]
+    upper = "forward" if edge.forward.item() > edge.reverse.item() else "reverse"
+    for name, colour in (("reverse", "measured"), ("forward", "violation")):
         y = alt.Y(f"drawn_{name}:Q", title="divergence [nats]")
         dots = alt.Chart(frame.iloc[::3]).mark_point(filled=True, size=45, opacity=1).encode(x=x, y=y)
-        words = (
-            alt.Chart(frame[frame.mu == 0]).mark_text(dy=side, text=NAMES[name]).encode(x=x, y=f"{name}:Q")
+        place = (
+            {"align": "right", "dx": -12, "dy": -6}
+            if name == upper
+            else {"align": "left", "dx": -8, "dy": 15}
         )
+        words = alt.Chart(edge).mark_text(text=NAMES[name], **place).encode(x=x, y=f"{name}:Q")
         chart += charts.theory_line(frame, x, f"{name}:Q") + charts.paint(dots, colour)
         chart += charts.paint(words, colour)
     return charts.titled(chart + charts.vertical(mu, "your μ", "measured"), title, height=340)
@@ -160,21 +176,31 @@ def pair(widths: list[int], *both: tuple[Any, str]) -> None:
             page.chart(chart, alt=text)
 
 
+def signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
 def told(main: pd.DataFrame) -> pd.DataFrame:
     """What the scrubbed chart says at each separation, and its title there."""
     rows = []
     for r in main.to_dict("records"):
-        covers = r["from"] == "centre"
         humps = [r[f"kl_from_{side}"] for side in ("right", "left")]
         hump = min((h for h in humps if not isnan(h)), default=float("nan"))
-        second = f"reverse: mean {r['centre']:.2f}, sd {r['sd']:.2f}, D = {r['kl']:.3f}"
-        if not isnan(hump):
-            second += f" (a hump {hump:.3f})" if covers else f" (covering {r['kl_from_centre']:.3f})"
-        first = (
-            f"s = {r['separation']:.1f}, forward: mean {r['forward_centre']:.2f}, sd {r['forward_sd']:.2f}"
+        beaten = (
+            f"a hump costs {hump:.3f}"
+            if r["from"] == "centre"
+            else f"covering costs {r['kl_from_centre']:.3f}"
         )
-        title = f"{r['separation']:.1f} apart: forward is {r['forward_sd']:.2f} wide, reverse {r['sd']:.2f}"
-        rows.append({"first": first, "second": second.replace("-", "−"), "title": title})
+        wide, narrow = f"{r['forward_sd']:.2f}", f"{r['sd']:.2f}"
+        rows.append(
+            {
+                "apart": f"s = {r['separation']:.1f}",
+                "covers": f"forward: {signed(r['forward_centre'])} ± {wide}",
+                "chooses": f"reverse: {signed(r['centre'])} ± {narrow}, costs {r['kl']:.3f}",
+                "beats": "" if isnan(hump) else beaten,
+                "title": f"{r['separation']:.1f} apart: forward is {wide} wide, reverse {narrow}",
+            }
+        )
     return pd.DataFrame(rows).assign(frame=range(len(rows)))
 
 
@@ -186,7 +212,7 @@ even = settings.weight == 0.5 and settings.width == 1
 
 direction = page.view("direction", "Direction", ["both", "forward", "reverse"], "both")
 shown = [name for name in NAMES if direction in ("both", name)]
-left, right = st.columns(2)
+left, right = st.columns([11, 9])
 with left:
     title = f"One mode wins past s = {crossing:.2f}; before, covering is best"
     if isnan(crossing):
@@ -201,7 +227,7 @@ with right:
     says = told(main)
     page.chart(
         scrubbed(tables["frames"], says, row, shown),
-        alt=f"Target and fits; a slider moves the humps. {says['first'][row]}. {says['second'][row]}.",
+        alt=f"Target and fits; a slider moves the humps. {'; '.join(says.loc[row, list(SAYS)])}.",
     )
 st.caption(
     "Left, thick: the best reverse fit; thin: optima that it beats; dashed: the humps. Right: drag the "
@@ -226,7 +252,7 @@ pair(
         surface(tables, which, optima, title),
         f"Map of the divergence by mean and sd of the fit. Floors: {floors}.",
     ),
-    (price(main, settings.weight, cost), f"D(q‖p) from each start against separation. {cost}."),
+    (price(main, settings.weight, even, cost), f"D(q‖p) from each start against separation. {cost}."),
 )
 st.caption(
     "Left: a colour a basin, darker is lower, diamonds are the floors"
