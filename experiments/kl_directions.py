@@ -27,8 +27,9 @@ $$
 
 The second says more than it seems. The curvature of $D(q\|p)$ along $m$ is $-\mathbb{E}_q f''$, so at every
 such point it is $1/\sigma^2$, which is positive. The covering fit of two equal humps therefore never slides
-off to one side. It stays a minimum, and a mode has to win by being lower. A fit that sits on a hump of weight $w$ pays at most
-$-\ln w$; covering pays for the valley between, and that bill grows with $s$. With $\sigma$ at its best it is
+off to one side. It stays a minimum, and a mode has to win by being lower. A fit on a hump of weight $w$ pays
+at most $-\ln w$; covering pays for the valley between, and that bill grows with $s$. With $\sigma$ at its
+best it is
 
 $$
 D_{\text{cover}} \approx \tfrac12\left(\sigma^2 - 2c\sigma + \tfrac{s^2}{4} - 1\right)
@@ -533,7 +534,8 @@ def stretch(y: Array, surface: Array, height: float) -> tuple[Array, Array]:
         values, rows, within = surface[::way], y[::way], inside[::way]
         first = within.argmax(axis=0)
         here, before = values[first, columns], values[np.maximum(first - 1, 0), columns]
-        share = np.where(np.isnan(before) | (first == 0), 0.5, (height - here) / (before - here))
+        known = (first > 0) & ~np.isnan(before)
+        share = np.where(known, (height - here) / np.where(known, before - here, 1), 0.5)
         end = rows[first] - share * (rows[1] - rows[0])
         ends.append(np.where(within.any(axis=0), np.clip(end, y[0], y[-1]), nan))
     return ends[0], ends[1]
@@ -1056,12 +1058,12 @@ def _surface(result: Result) -> pd.DataFrame:
             for level, height in enumerate(heights):
                 low, high = stretch(np.log(result.sds), np.where(basin == name, surface, nan), height)
                 seen = np.isfinite(low)
-                rows.append(
-                    pd.DataFrame(
-                        {"direction": direction, "basin": name + 1, "level": level, "mean": result.means[seen],
-                         "sd_low": np.exp(low[seen]), "sd_high": np.exp(high[seen])}
-                    )
-                )  # fmt: skip
+                part = {
+                    "mean": result.means[seen],
+                    "sd_low": np.exp(low[seen]),
+                    "sd_high": np.exp(high[seen]),
+                }
+                rows.append(pd.DataFrame({"direction": direction, "basin": name + 1, "level": level, **part}))
     return pd.concat(rows, ignore_index=True)
 
 

@@ -60,33 +60,29 @@ def scrubbed(frames: pd.DataFrame, says: pd.DataFrame, at: int, shown: list[str]
     chart = fits(frames, "x", shown, top)
     chart.layer = [layer.transform_filter(now) for layer in chart.layer]
     words = alt.Chart(says).transform_filter(now)
-    for line, field in enumerate(SAYS):
-        text = words.mark_text(align="left", baseline="top", fontSize=13)
-        text = text.encode(text=f"{field}:N", x=alt.value(6), y=alt.value(4 + 18 * line))
-        chart = alt.layer(chart, charts.paint(text, "theory"))
+    lines = [
+        words.mark_text(align="left", baseline="top", fontSize=13).encode(
+            text=f"{field}:N", x=alt.value(6), y=alt.value(4 + 18 * line)
+        )
+        for line, field in enumerate(SAYS)
+    ]
+    chart = alt.layer(chart, *(charts.paint(line, "theory") for line in lines))
     chart = chart.add_params(slider).resolve_scale(color="independent")
     return charts.titled(chart, says.title[at], height=420)
 
 
 def surface(tables: dict[str, pd.DataFrame], which: str, optima: pd.DataFrame, title: str) -> alt.LayerChart:
-    cells = tables["surface"].assign(kl=tables["surface"][which])
-    cells["band"] = ((cells.kl - cells.kl.min()) / 0.2).clip(upper=12).astype(int)
-    cells["basin"] = cells.basin.astype(str) if which == "reverse" else "1"
-    ends = [cells.mean_low.min(), cells.mean_high.max()], [cells.sd_low.min(), cells.sd_high.max()]
-    x = alt.X(
-        "mean_low:Q",
-        title="mean of the fit",
-        axis=alt.Axis(grid=False),
-        scale=alt.Scale(domain=ends[0], nice=False),
-    )
+    bands = tables["surface"].query("direction == @which").astype({"basin": str})
+    x = alt.X("mean:Q", title="mean of the fit", axis=alt.Axis(grid=False), scale=alt.Scale(nice=False))
     y = alt.Y(
         "sd_low:Q", title="standard deviation (log)", axis=alt.Axis(values=[0.5, 1, 2, 4, 8], grid=False)
     )
-    y = y.scale(type="log", domain=ends[1], nice=False)
+    y = y.scale(type="log", domain=[bands.sd_low.min(), bands.sd_high.max()], nice=False)
     colour = charts.classes("basin:N", [str(k) for k in range(1, 4)], legend="")
-    depth = alt.Opacity("band:Q", scale=alt.Scale(domain=[0, 12], range=[0.85, 0.06]), legend=None)
-    ground = alt.Chart(cells).mark_rect(strokeWidth=0, aria=False)
-    chart = ground.encode(x=x, x2="mean_high:Q", y=y, y2="sd_high:Q", color=colour, opacity=depth)
+    ground = alt.Chart(bands).mark_area(
+        opacity=0.12, aria=False
+    )  # they lie on one another, deeper ones on all
+    chart = ground.encode(x=x, y=y, y2="sd_high:Q", color=colour, detail="level:N")
     path = alt.Chart(tables["path"]).encode(x="centre:Q", y="sd:Q")
     if which == "reverse":
         line = path.mark_line(strokeWidth=2, point={"size": 30, "filled": True}).encode(order="step:Q")
@@ -94,31 +90,21 @@ def surface(tables: dict[str, pd.DataFrame], which: str, optima: pd.DataFrame, t
         chart += charts.paint(line, "theory") + charts.paint(ring, "theory")
     marks = alt.Chart(optima).encode(x="centre:Q", y="sd:Q")
     chart += charts.paint(marks.mark_point(shape="diamond", size=130, filled=True, opacity=1), "theory")
-    words = marks.mark_text(dy=-14, fontWeight=700).encode(text=alt.Text("kl:Q", format=".3f"))
+    words = marks.mark_text(align="left", dx=11, fontWeight=700).encode(text=alt.Text("kl:Q", format=".3f"))
     chart = (chart + charts.paint(words, "theory")).resolve_scale(color="independent")
-    chart = charts.titled(chart, title, height=400)
-    return chart.properties(usermeta={"title": title, "embedOptions": {"renderer": "canvas"}})
+    return charts.titled(chart, title, height=400)
 
 
 def price(main: pd.DataFrame, weight: float, even: bool, title: str) -> alt.LayerChart:
     y = alt.Y("kl_from_centre:Q", title="D(q‖p) [nats]", scale=alt.Scale(domain=[0, 2.6], nice=False))
     chart = charts.theory_line(main[main.predicted_cover < 2.6], SEPARATION, "predicted_cover:Q")
-    names = [
-        ("centre", "covering"),
-        ("right", "a hump" if weight == 0.5 else "right hump"),
-        ("left", "left hump"),
-    ]
-    for name, text in names[: 2 if weight == 0.5 else 3]:
+    for name in ("centre", "right", "left")[: 2 if even else 3]:
         rows = main.dropna(subset=f"kl_from_{name}")
         line = charts.measured_line(rows, SEPARATION, y if name == "centre" else f"kl_from_{name}:Q")
         chart += line.mark_line(strokeWidth=2.5, clip=True)
-        seen = rows[rows[f"kl_from_{name}"].between(0, 2.5)].tail(1)
-        place = {"align": "right", "dx": -6, "dy": 4} if name == "centre" else {"align": "right", "dy": 14}
-        words = (
-            alt.Chart(seen)
-            .mark_text(**place)
-            .encode(x=SEPARATION, y=f"kl_from_{name}:Q", text=alt.value(text))
-        )
+        place = rows[rows.separation == 3] if name == "centre" else rows[rows.separation < 9.9].tail(1)
+        words = alt.Chart(place).mark_text(align="right", dy=-12 if name == "centre" else 14)
+        words = words.encode(x=SEPARATION, y=f"kl_from_{name}:Q", text=alt.value(f"from the {name}"))
         chart += charts.paint(words, "measured")
     for share in sorted({weight, 1 - weight}):
         chart += charts.horizontal(-log(share), f"−ln {share:.2g} = {-log(share):.3f}")
@@ -127,17 +113,14 @@ def price(main: pd.DataFrame, weight: float, even: bool, title: str) -> alt.Laye
 
 def codes(frame: pd.DataFrame, mu: float, title: str) -> alt.LayerChart:
     x, chart = alt.X("mu:Q", title="mean μ of the code", scale=alt.Scale(nice=False)), alt.layer()
-    edge = frame[frame.mu == 1.8]
-    upper = "forward" if edge.forward.item() > edge.reverse.item() else "reverse"
+    upper = "forward" if frame.forward[0] > frame.reverse[0] else "reverse"
     for name, colour in (("reverse", "measured"), ("forward", "violation")):
         y = alt.Y(f"drawn_{name}:Q", title="divergence [nats]")
         dots = alt.Chart(frame.iloc[::3]).mark_point(filled=True, size=45, opacity=1).encode(x=x, y=y)
-        place = (
-            {"align": "right", "dx": -12, "dy": -6}
-            if name == upper
-            else {"align": "left", "dx": -8, "dy": 15}
-        )
-        words = alt.Chart(edge).mark_text(text=NAMES[name], **place).encode(x=x, y=f"{name}:Q")
+        edge = frame[frame.mu == (-1.8 if name == upper else 1.8)]
+        place = {"dx": 12, "dy": -6} if name == upper else {"dx": -8, "dy": 15}
+        words = alt.Chart(edge).mark_text(text=NAMES[name], align="left", **place)
+        words = words.encode(x=x, y=f"{name}:Q")
         chart += charts.theory_line(frame, x, f"{name}:Q") + charts.paint(dots, colour)
         chart += charts.paint(words, colour)
     return charts.titled(chart + charts.vertical(mu, "your μ", "measured"), title, height=340)
@@ -214,7 +197,7 @@ direction = page.view("direction", "Direction", ["both", "forward", "reverse"], 
 shown = [name for name in NAMES if direction in ("both", name)]
 left, right = st.columns([11, 9])
 with left:
-    title = f"One mode wins past s = {crossing:.2f}; before, covering is best"
+    title = f"Past s = {crossing:.2f} one mode wins; before, covering"
     if isnan(crossing):
         heavy = "right" if main.centre.iloc[-1] > 0 else "left"
         title = f"No jump: the best fit slides onto the {heavy} hump"
@@ -245,7 +228,7 @@ basins = "one basin" if len(optima) == 1 else f"{len(optima)} basins"
 ended = f"; from your start you end at {summary['end_kl']:.3f}" if which == "reverse" else ": start anywhere"
 title = f"The {which} divergence has {basins}{ended}"
 cost = f"A hump costs {number(round(-log(max(settings.weight, 1 - settings.weight)), 3))} at most"
-cost += f"; covering passes it at s = {crossing:.2f}" if even else ", far apart"
+cost += f"; covering passes it at s = {crossing:.2f}" if even else ", if it is the likelier"
 pair(
     [3, 2],
     (
