@@ -5,7 +5,10 @@ directions, and they want different things. Move the humps apart and watch one f
 other let go of one of them, all at once.
 
 $$
-D(p \,\|\, q) = \int p \ln \frac{p}{q}, \qquad
+D(p \,\|\, q) = \int p \ln \frac{p}{q}
+$$
+
+$$
 H(p, q) = H(p) + D(p \,\|\, q)
 $$
 
@@ -36,7 +39,11 @@ D_{\text{cover}} \approx \tfrac12\left(\sigma^2 - 2c\sigma + \tfrac{s^2}{4} - 1\
 $$
 
 $$
-{} + \ln\frac{2}{\sigma} - \frac{k}{\sigma}, \qquad c = \frac{s}{\sqrt{2\pi}}, \quad
+{} + \ln\frac{2}{\sigma} - \frac{k}{\sigma}
+$$
+
+$$
+c = \frac{s}{\sqrt{2\pi}}, \quad
 k = \frac{\pi^2}{6 s \sqrt{2\pi}}
 $$
 
@@ -729,6 +736,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         reverse_sd=float(sweep.sd[row, best]), reverse_kl=float(sweep.kl[row, best]),
         end_centre=float(path[-1, 0]), end_sd=float(path[-1, 1]),
         end_kl=float(reverse_kl(path[-1:, 0], path[-1:, 1], target)[0]), optima=len(optima),
+        price_right=-log(settings.weight), price_left=-log(1 - settings.weight),
         crossing=result.crossing, crossing_equal=result.even_crossing,
         crossing_predicted=predicted_crossing()[0], code_reverse=float(result.codes[0]),
         code_forward=float(result.codes[1]), letters_missing=int(np.sum(share[1] == 0)),

@@ -1,6 +1,6 @@
 """The two directions of the divergence: the page."""
 
-from math import isnan, log
+from math import isnan
 from typing import Any
 
 import altair as alt
@@ -95,7 +95,7 @@ def surface(tables: dict[str, pd.DataFrame], which: str, optima: pd.DataFrame, t
     return charts.titled(chart, title, height=400)
 
 
-def price(main: pd.DataFrame, weight: float, even: bool, title: str) -> alt.LayerChart:
+def price(main: pd.DataFrame, humps: set[float], even: bool, title: str) -> alt.LayerChart:
     y = alt.Y("kl_from_centre:Q", title="D(q‖p) [nats]", scale=alt.Scale(domain=[0, 2.6], nice=False))
     chart = charts.theory_line(main[main.predicted_cover < 2.6], SEPARATION, "predicted_cover:Q")
     for name in ("centre", "right", "left")[: 2 if even else 3]:
@@ -103,11 +103,14 @@ def price(main: pd.DataFrame, weight: float, even: bool, title: str) -> alt.Laye
         line = charts.measured_line(rows, SEPARATION, y if name == "centre" else f"kl_from_{name}:Q")
         chart += line.mark_line(strokeWidth=2.5, clip=True)
         place = rows[rows.separation == 3] if name == "centre" else rows[rows.separation < 9.9].tail(1)
-        words = alt.Chart(place).mark_text(align="right", dy=-12 if name == "centre" else 14)
+        merges = name != "centre" and bool(place.separation.max() < 9)
+        words = alt.Chart(place).mark_text(
+            align="left" if merges else "right", dx=8 * merges, dy=-12 if name == "centre" else 15
+        )
         words = words.encode(x=SEPARATION, y=f"kl_from_{name}:Q", text=alt.value(f"from the {name}"))
         chart += charts.paint(words, "measured")
-    for share in sorted({weight, 1 - weight}):
-        chart += charts.horizontal(-log(share), f"−ln {share:.2g} = {-log(share):.3f}")
+    for cost in humps:
+        chart += charts.horizontal(cost, f"at most {cost:.3f} for a hump")
     return charts.titled(chart, title, height=400)
 
 
@@ -227,7 +230,8 @@ floors = ", ".join(f"{o.kl:.3f} at mean {o.centre:.2f}, sd {o.sd:.2f}" for o in 
 basins = "one basin" if len(optima) == 1 else f"{len(optima)} basins"
 ended = f"; from your start you end at {summary['end_kl']:.3f}" if which == "reverse" else ": start anywhere"
 title = f"The {which} divergence has {basins}{ended}"
-cost = f"A hump costs {number(round(-log(max(settings.weight, 1 - settings.weight)), 3))} at most"
+humps = {round(summary[f"price_{side}"], 9) for side in ("right", "left")}
+cost = f"A hump costs {min(humps):.3f} at most"
 cost += f"; covering passes it at s = {crossing:.2f}" if even else ", if it is the likelier"
 pair(
     [3, 2],
@@ -235,7 +239,7 @@ pair(
         surface(tables, which, optima, title),
         f"Map of the divergence by mean and sd of the fit. Floors: {floors}.",
     ),
-    (price(main, settings.weight, even, cost), f"D(q‖p) from each start against separation. {cost}."),
+    (price(main, humps, even, cost), f"D(q‖p) from each start against separation. {cost}."),
 )
 st.caption(
     "Left: a colour a basin, darker is lower, diamonds are the floors"
