@@ -115,6 +115,12 @@ EXPERIMENTS = (
         read_first=("decoding",),
     ),
     Experiment(
+        "kl_directions", "2.5", "Two directions of KL",
+        "When does the divergence cover both modes, and when does it choose one?",
+        "instant", "call_split", _ids("2.5-kl", 7),
+        preview=("main", "separation", "centre"), preview_claim="2.5-kl-05",
+    ),
+    Experiment(
         "gd_lr_sweep", "2.6", "Learning-rate sweep",
         "Where is the edge of stability?",
         "instant", "trending_down", (*_ids("2.6-gd", 5), *_ids("2.2-gd", 1)),

@@ -49,6 +49,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Largest over smallest curvature, κ: how slow gradient descent must be.",
         "gd_lr_sweep",
     ),
+    "cross-entropy": (
+        "What it costs to code P with a code made for Q: H(P) + D(P‖Q).",
+        "kl_directions",
+    ),
     "decoupled weight decay": (
         "Shrinking the weights beside the gradient step (AdamW), not through the gradient.",
         "optimizer_race",
@@ -125,6 +129,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The share of questions whose right answer is among the first k.",
         "transe_kg",
     ),
+    "KL divergence": (
+        "The extra cost of coding P with a code for Q; not symmetric, and infinite where Q lacks what P has.",
+        "kl_directions",
+    ),
     "likelihood ratio": (
         "How much likelier a result is in one state than in the other; multiplies the odds.",
         "bayes_base_rate",
@@ -148,6 +156,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "message passing": (
         "Every node makes one message of its neighbours' states and updates itself; one round a layer.",
         "message_passing",
+    ),
+    "moment matching": (
+        "Giving a fit the mean and variance of its target: what forward KL asks of a Gaussian.",
+        "kl_directions",
     ),
     "nat": (
         "Information counted with the natural logarithm; 1.443 bits.",

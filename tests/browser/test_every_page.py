@@ -62,6 +62,7 @@ def look(opened: Opened) -> None:
         expect(page.get_by_test_id("stApp")).to_have_css("background-color", BACKGROUND[theme])
         expect(page.locator("h1").first).to_be_visible()
         expect(page.get_by_test_id("stException")).to_have_count(0)
+        expect(page.locator(".katex-error")).to_have_count(0)
         main = page.get_by_test_id("stMain")
         assert main.evaluate("m => m.scrollWidth - m.clientWidth") <= 0, "the page scrolls sideways"
         if width > 390:
