@@ -53,6 +53,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The learning rate 2/λ_max past which gradient descent diverges.",
         "gd_lr_sweep",
     ),
+    "effective sample size": (
+        "How many independent draws a correlated chain is worth for a mean.",
+        "mcmc_vi",
+    ),
     "ELBO": (
         "A lower bound of the log-likelihood that EM raises in turns.",
         "em_gmm",
@@ -93,6 +97,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Gradient descent with a memory of its last step; turns κ into √κ.",
         "gd_lr_sweep",
     ),
+    "Hamiltonian Monte Carlo": (
+        "Draws by rolling a ball over −log p: long moves that are mostly accepted.",
+        "mcmc_vi",
+    ),
     "Hessian": (
         "The matrix of second derivatives; its eigenvalues are curvatures.",
         "taylor_curvature",
@@ -121,6 +129,14 @@ TERMS: dict[str, tuple[str, str]] = {
         "The average of 1/rank of the right answer.",
         "transe_kg",
     ),
+    "mean-field": (
+        "Approximating a distribution by one whose coordinates are independent.",
+        "mcmc_vi",
+    ),
+    "Metropolis-Hastings": (
+        "Jump at random, accept with probability min(1, p′/p): draws from any p known up to a factor.",
+        "mcmc_vi",
+    ),
     "over-smoothing": (
         "Deep graph networks make all nodes alike.",
         "gcn_cora",
@@ -132,6 +148,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "principal component": (
         "A direction of largest variance, given those before it.",
         "pca_digits",
+    ),
+    "R-hat": (
+        "Spread of all chains together over that within one; 1 where they agree, right or wrong.",
+        "mcmc_vi",
     ),
     "receptive field": (
         "The nodes that can change an output: K layers see K hops.",
