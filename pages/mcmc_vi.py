@@ -43,7 +43,7 @@ def exploring(walk: pd.DataFrame, cloud: pd.DataFrame, rings: pd.DataFrame) -> a
         strokeDash=alt.condition("datum.kind == 'theory'", alt.value([6, 4]), alt.value([1, 0])),
     )  # fmt: skip
     last = int(walk.draw.max())
-    slider = charts.scrubber(NOW, "draw", last, min(100, last))
+    slider = charts.scrubber(NOW, "draw", last, min(100 if settings.sampler == "MH" else 30, last))
     so_far = alt.Chart(walk).transform_filter(f"datum.draw <= {NOW}")
     path = so_far.mark_line(strokeWidth=1.2, opacity=0.8, clip=True, interpolate="linear", aria=False)
     path = path.encode(x=x, y=y, detail="chain:N", order="draw:Q").add_params(slider)
@@ -109,17 +109,27 @@ def memory(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(zero + lines, title, height=300)
 
 
-def errors(frame: pd.DataFrame) -> alt.LayerChart:
-    tidy = charts.long(frame, "log10_draws")
-    x, y = powers(alt.X, "log10_draws", "draws n of one chain"), powers(alt.Y, "value", "error of the mean")
-    lines = alt.Chart(tidy).mark_line(strokeWidth=2.5)
-    lines = lines.encode(x=x, y=y, color=charts.kind(), strokeDash=charts.dash())
+def errors(frame: pd.DataFrame, mixed: bool) -> alt.LayerChart:
+    """Over many chains; the law only where it holds."""
+    x, y = (
+        powers(alt.X, "log10_draws", "draws n of one chain"),
+        powers(alt.Y, "measured", "error of the mean"),
+    )
+    chart, law = charts.measured_line(frame, x, y), frame.iloc[-1]
     naive = alt.Chart(frame).mark_line(strokeWidth=1.5, color=charts.GREY)
-    naive = naive.encode(x=x, y="if_independent:Q")
-    words = naive.mark_text(align="right", baseline="top", dy=6, color=charts.GREY, text="if independent")
-    words = words.properties(data=frame.tail(1)).encode(x=x, y="if_independent:Q")
-    title = "The mean errs by sd/√ESS, not by sd/√n"
-    return charts.titled(naive + lines + words, title, height=300)
+    place = (
+        {"baseline": "top", "dy": 6}
+        if law.if_independent < law.measured
+        else {"baseline": "bottom", "dy": -8}
+    )
+    words = naive.mark_text(align="right", color=charts.GREY, text="if independent", **place)
+    chart += naive.encode(x=x, y="if_independent:Q")
+    chart += words.properties(data=frame.tail(1)).encode(x=x, y="if_independent:Q")
+    title = f"More draws do not help yet: the mean still errs by {10**law.measured:.2g}"
+    if mixed:
+        chart += charts.theory_line(frame, x, "predicted:Q")
+        title = "The mean errs by sd/√ESS, not by sd/√n"
+    return charts.titled(chart, title, height=300)
 
 
 def spreads(frame: pd.DataFrame) -> alt.LayerChart:
@@ -193,8 +203,11 @@ with right:
     )
     st.caption(
         "Solid: measured. Dashed: no reversible chain with these first steps can do better."
-        if sweep.log10_bound.notna().any() else "Measured over four chains a step."
-    )  # fmt: skip
+        if sweep.log10_bound.notna().any()
+        else f"Four chains a step. Past a step of {summary['edge_of_stability']:.3g}, leapfrog blows up."
+        if settings.sampler == "HMC"
+        else "Measured over four chains a step. What they have never seen does not count against them."
+    )
 if not summary["acceptance"]:
     st.warning("Not one proposal was accepted: the step is too large.", icon=":material/block:")
 elif two and not 0.25 < found < 0.75:
@@ -217,7 +230,7 @@ side_by_side(
 law = tables["errors"].iloc[-1]
 side_by_side(
     (
-        errors(tables["errors"]),
+        errors(tables["errors"], not page.outcome.claims[0].unmet),
         f"Error of the mean over 96 chains against draws, ending at {number(10**law.measured)}; sd/√ESS is "
         f"{number(10**law.predicted)}, sd/√n {number(10**law.if_independent)}.",
     ),
