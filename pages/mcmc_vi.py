@@ -88,7 +88,7 @@ def trace(cloud: pd.DataFrame) -> alt.LayerChart:
     x = alt.X("draw:Q", title="draw", scale=alt.Scale(nice=False))
     y = alt.Y("x:Q", title=axes[0], scale=alt.Scale(zero=False))
     lines = alt.Chart(cloud).mark_line(strokeWidth=1, opacity=0.85).encode(
-        x=x, y=y, color=charts.classes("chain:N", chains, title="chain")
+        x=x, y=y, color=charts.classes("chain:N", chains)
     )  # fmt: skip
     mean, sd = summary["mean_exact"], summary["sd_exact"]
     band = pd.DataFrame({"at": [mean - 2 * sd, mean, mean + 2 * sd]})
@@ -103,7 +103,7 @@ def memory(frame: pd.DataFrame) -> alt.LayerChart:
     x = alt.X("lag:Q", title="draws apart t", scale=alt.Scale(nice=False))
     y = alt.Y("correlation:Q", title="autocorrelation ρₜ")
     lines = alt.Chart(frame.dropna().astype({"chain": str})).mark_line(strokeWidth=2)
-    lines = lines.encode(x=x, y=y, color=charts.classes("chain:N", chains, title="chain"))
+    lines = lines.encode(x=x, y=y, color=charts.classes("chain:N", chains))
     zero = alt.Chart(pd.DataFrame({"at": [0]})).mark_rule(opacity=0.5, color=charts.GREY).encode(y="at:Q")
     title = f"{number(summary['draws_kept'])} draws are worth {ess}"
     return charts.titled(zero + lines, title, height=300)
@@ -120,7 +120,7 @@ def errors(frame: pd.DataFrame, mixed: bool) -> alt.LayerChart:
     place = (
         {"baseline": "top", "dy": 6}
         if law.if_independent < law.measured
-        else {"baseline": "bottom", "dy": -8}
+        else {"baseline": "bottom", "dy": -24}
     )
     words = naive.mark_text(align="right", color=charts.GREY, text="if independent", **place)
     chart += naive.encode(x=x, y="if_independent:Q")
@@ -193,10 +193,13 @@ with left:
         "chains, from their start to the draw you choose; a cross marks a jump that was refused."
     )
 with right:
+    title = f"The best step is near {best}: {most} draws' worth in 1,000"
+    if summary["best_ess_per_1000"] < 1:
+        title = f"No step helps: {most} draws' worth in 1,000 at most"
     page.main(
         charts.titled(
             worth(sweep, settings.step),
-            f"The best step is near {best}: {most} draws' worth in 1,000",
+            title,
             height=430,
         ),
         alt=f"Effective draws per 1,000 evaluations against the step: at most {most}, near {best}.",
