@@ -94,18 +94,19 @@ def trace(cloud: pd.DataFrame) -> alt.LayerChart:
     band = pd.DataFrame({"at": [mean - 2 * sd, mean, mean + 2 * sd]})
     rules = alt.Chart(band.assign(kind=" theory")).mark_rule(strokeDash=[6, 4], strokeWidth=1.5)
     agree = "agree" if summary["r_hat"] < 1.01 else "disagree"
-    title = f"The halves of the chains {agree}: R-hat {summary['r_hat']:.3f}"
+    title = f"The halves of the chains {agree}: R-hat {summary['r_hat']:.3f}" if ess else "No chain moves"
     chart = lines + rules.encode(y="at:Q", color=charts.classes("kind:N", chains))
     return charts.titled(chart, title, height=300)
 
 
 def memory(frame: pd.DataFrame) -> alt.LayerChart:
-    x = alt.X("lag:Q", title="draws apart t", scale=alt.Scale(nice=False))
-    y = alt.Y("correlation:Q", title="autocorrelation ρₜ")
+    ends = [alt.Scale(domain=alt.DomainUnionWith(unionWith=u)) for u in ([0, int(frame.lag.max())], [0, 1])]
+    x = alt.X("lag:Q", title="draws apart t", scale=ends[0])
+    y = alt.Y("correlation:Q", title="autocorrelation ρₜ", scale=ends[1])
     lines = alt.Chart(frame.dropna().astype({"chain": str})).mark_line(strokeWidth=2)
     lines = lines.encode(x=x, y=y, color=charts.classes("chain:N", chains))
     zero = alt.Chart(pd.DataFrame({"at": [0]})).mark_rule(opacity=0.5, color=charts.GREY).encode(y="at:Q")
-    title = f"{number(summary['draws_kept'])} draws are worth {ess}"
+    title = f"{number(summary['draws_kept'])} draws are worth {ess}" if ess else "No move, no worth"
     return charts.titled(zero + lines, title, height=300)
 
 
@@ -125,7 +126,7 @@ def errors(frame: pd.DataFrame, mixed: bool) -> alt.LayerChart:
     words = naive.mark_text(align="right", color=charts.GREY, text="if independent", **place)
     chart += naive.encode(x=x, y="if_independent:Q")
     chart += words.properties(data=frame.tail(1)).encode(x=x, y="if_independent:Q")
-    title = f"More draws do not help yet: the mean still errs by {10**law.measured:.2g}"
+    title = f"The chains have not mixed: a mean errs by {10**law.measured:.2g}"
     if mixed:
         chart += charts.theory_line(frame, x, "predicted:Q")
         title = "The mean errs by sd/√ESS, not by sd/√n"
@@ -172,7 +173,7 @@ two, regression = settings.target == "two modes", settings.target == "regression
 axes = [f"weight of {name}" for name in settings.pair.split(", ")] if regression else ["x₁", "x₂"]
 chains = [str(c + 1) for c in range(settings.chains)]
 cloud, sweep = tables["cloud"].astype({"chain": str}), tables["sweep"]
-ess, rate = number(round(summary["ess"])) if summary["ess"] > 0 else "none", f"{summary['acceptance']:.1%}"
+ess = number(round(summary["ess"])) if summary["ess"] > 0 else ""
 best, most = (number(float(f"{summary[key]:.2g}")) for key in ("best_step", "best_ess_per_1000"))
 found = summary["right_share"]
 
@@ -180,7 +181,9 @@ left, right = st.columns([3, 2])
 with left:
     share = summary["sd_mean_field"] / summary["sd_exact"]
     title = f"The chains find {summary['sd_chain'] / summary['sd_exact']:.0%} of the spread, VI {share:.0%}"
-    if two:
+    if not ess:
+        title = "The chains stand where they started"
+    elif two:
         title = f"{found:.0%} of the draws are in the right mode, which holds half of the mass"
     page.chart(
         charts.titled(exploring(tables["walk"], cloud, tables["rings"]), title, height=430),
@@ -212,7 +215,7 @@ with right:
         else "Measured over four chains a step. What they have never seen does not count against them."
     )
 if not summary["acceptance"]:
-    st.warning("Not one proposal was accepted: the step is too large.", icon=":material/block:")
+    st.warning(f"Not one proposal was accepted: the step is too large. Try {best}.", icon=":material/block:")
 elif two and not 0.25 < found < 0.75:
     st.warning(
         f"**{found:.0%} of the draws are on the right**, and half should be. R-hat is "
@@ -228,7 +231,7 @@ elif not summary["r_hat"] < 1.01:
 st.header("What are the draws worth?")
 side_by_side(
     (trace(cloud), f"Traces of {axes[0]}, warm-up included; R-hat {number(summary['r_hat'])} after it."),
-    (memory(tables["autocorrelation"]), f"Autocorrelation by lag; effective sample size {ess}."),
+    (memory(tables["autocorrelation"]), f"Autocorrelation by lag; effective sample size {ess or 0}."),
 )
 law = tables["errors"].iloc[-1]
 side_by_side(
@@ -237,7 +240,10 @@ side_by_side(
         f"Error of the mean over 96 chains against draws, ending at {number(10**law.measured)}; sd/√ESS is "
         f"{number(10**law.predicted)}, sd/√n {number(10**law.if_independent)}.",
     ),
-    (acceptance(sweep, settings.step), f"Share accepted against the step; at yours {rate}."),
+    (
+        acceptance(sweep, settings.step),
+        f"Share accepted against the step; at yours {summary['acceptance']:.1%}.",
+    ),
 )
 st.caption(
     "Left: 96 further chains measure the error, 32 others the ESS that predicts it. The law (dashed) sets in "
