@@ -102,6 +102,12 @@ EXPERIMENTS = (
         preview_settings=(("replacement", False),),
     ),
     Experiment(
+        "mcmc_vi", "2.4", "Sampling and VI",
+        "What do sampling and VI get wrong?",
+        "instant", "route", (*_ids("2.4-mcmc", 1), *_ids("2.4-vi", 1)),
+        preview=("sweep", "log10_step", "log10_ess"), preview_claim="2.4-vi-01",
+    ),
+    Experiment(
         "em_gmm", "2.4", "EM on a Gaussian mixture",
         "Does EM always climb, and where does it end?",
         "instant", "bubble_chart", _ids("2.4-em", 5),

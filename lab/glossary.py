@@ -73,6 +73,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The learning rate 2/λ_max past which gradient descent diverges.",
         "gd_lr_sweep",
     ),
+    "effective sample size": (
+        "How many independent draws a correlated chain is worth for a mean.",
+        "mcmc_vi",
+    ),
     "ELBO": (
         "A lower bound of the log-likelihood that EM raises in turns.",
         "em_gmm",
@@ -108,6 +112,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "graph convolution": (
         "A layer that averages over neighbours before it mixes features.",
         "gcn_cora",
+    ),
+    "Hamiltonian Monte Carlo": (
+        "Draws by rolling a ball over −log p: long moves that are mostly accepted.",
+        "mcmc_vi",
     ),
     "He initialisation": (
         "Weights of variance 2/n_in, which keep the second moment of a ReLU network.",
@@ -153,9 +161,17 @@ TERMS: dict[str, tuple[str, str]] = {
         "The average of 1/rank of the right answer.",
         "transe_kg",
     ),
+    "mean-field": (
+        "Approximating a distribution by one whose coordinates are independent.",
+        "mcmc_vi",
+    ),
     "message passing": (
         "Every node makes one message of its neighbours' states and updates itself; one round a layer.",
         "message_passing",
+    ),
+    "Metropolis-Hastings": (
+        "Jump at random, accept with probability min(1, p′/p): draws from any p known up to a factor.",
+        "mcmc_vi",
     ),
     "moment matching": (
         "Giving a fit the mean and variance of its target: what forward KL asks of a Gaussian.",
@@ -184,6 +200,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "principal component": (
         "A direction of largest variance, given those before it.",
         "pca_digits",
+    ),
+    "R-hat": (
+        "Spread of all chains together over that within one; 1 where they agree, right or wrong.",
+        "mcmc_vi",
     ),
     "receptive field": (
         "The nodes that can change an output: K layers see K hops.",
