@@ -9,38 +9,26 @@ from ui import charts
 
 FRAME = "autograd_graph_frame"
 NARROW = "width < 500"  # there the graph runs downward, elsewhere to the right
+LABELS = {
+    "one_call": "backward",
+    "sum_over_paths": "by paths",
+    "central_difference": "difference",
+    "grad": ".grad",
+}
 
 
-def spot(along: str, across: str) -> dict[str, alt.X | alt.Y]:
-    """Horizontal and vertical place of a mark, turned on narrow screens."""
-    right = alt.Scale(
-        domain=[0, 1], range=[alt.ExprRef(f"{NARROW} ? 0 : 40"), alt.ExprRef("width - 40")], nice=False
-    )
-    down = alt.Scale(
-        domain=[0, 1], range=[alt.ExprRef(f"{NARROW} ? 70 : 50"), alt.ExprRef("height - 40")], nice=False
-    )
-    return {
-        "x": alt.X(f"{along}_x:Q", axis=None, scale=right),
-        "y": alt.Y(f"{along}_y:Q", axis=None, scale=down),
-    }
+def on_screen(expression: str, narrow: str) -> alt.ExprRef:
+    return alt.ExprRef(f"{NARROW} ? {narrow} : {expression}")
 
 
-def turned(chart: alt.Chart, along: str, across: str) -> alt.Chart:
-    """The chart with the places that ``spot`` reads."""
-    places = {
-        f"{along}_x": f"{NARROW} ? datum.{across} : datum.{along}",
-        f"{along}_y": f"{NARROW} ? datum.{along} : datum.{across}",
-    }
-    return chart.transform_calculate(**places).encode(**spot(along, across))
-
-
-def beside(dx: int, dy: int, narrow_dy: int) -> dict[str, alt.ExprRef]:
-    """Where a label goes: above or below its node, or to its right on narrow screens."""
-    return {
-        "dx": alt.ExprRef(f"{NARROW} ? {dx} : 0"),
-        "dy": alt.ExprRef(f"{NARROW} ? {narrow_dy} : {dy}"),
-        "align": alt.ExprRef(f"{NARROW} ? 'left' : 'center'"),
-    }
+def laid_out(chart: alt.Chart, along: str = "along", across: str = "across") -> alt.Chart:
+    """Marks at their place in the graph, from left to right or, on a narrow screen, from top to bottom."""
+    right = [on_screen("40", "-10"), on_screen("width - 40", "width - 10")]
+    down = [on_screen("50", "70"), alt.ExprRef("height - 40")]
+    x, y = (alt.Scale(domain=[0, 1], range=ends, nice=False) for ends in (right, down))
+    return chart.transform_calculate(
+        h=f"{NARROW} ? datum.{across} : datum.{along}", v=f"{NARROW} ? datum.{along} : datum.{across}"
+    ).encode(x=alt.X("h:Q", axis=None, scale=x), y=alt.Y("v:Q", axis=None, scale=y))
 
 
 def graph(tables: dict[str, pd.DataFrame], title: str) -> alt.LayerChart:
@@ -48,112 +36,119 @@ def graph(tables: dict[str, pd.DataFrame], title: str) -> alt.LayerChart:
     steps, nodes, arrows = tables["steps"], tables["nodes"], tables["arrows"]
     last = int(steps.frame.max())
     frame = charts.scrubber(FRAME, "before ◂ forward, backward ▸ after", last, last)
-    wires = turned(alt.Chart(arrows), "along", "across").encode(detail="arrow:N", order="point:Q")
-    chart = wires.mark_line(strokeWidth=1.5, opacity=0.6, color=charts.GREY)
+    wires = laid_out(alt.Chart(arrows)).encode(detail="arrow:N", order="point:Q")
+    chart = alt.layer(wires.mark_line(strokeWidth=1.5, opacity=0.6, color=charts.GREY))
     back = " || ".join(f"datum.back_{call} == {FRAME}" for call in (1, 2, 3))
     for moving, which in ((f"datum.forward == {FRAME}", "theory"), (back, "measured")):
         chart += charts.paint(wires.transform_filter(moving).mark_line(strokeWidth=4), which)
     slopes = alt.Chart(arrows[arrows.slope != ""]).transform_filter(f"datum.forward <= {FRAME}")
-    slopes = turned(slopes, "middle_along", "middle_across")
-    chart += slopes.mark_text(dy=-8, color=charts.GREY, fontSize=11).encode(text="slope:N")
-    now = turned(alt.Chart(nodes).transform_filter(alt.datum.frame == frame), "along", "across")
+    slopes = laid_out(slopes, "middle_along", "middle_across").encode(text="slope:N")
+    chart += slopes.mark_text(
+        dy=on_screen("-8", "0"), dx=on_screen("0", "12"), color=charts.GREY, fontSize=11
+    )
+    now = laid_out(alt.Chart(nodes).transform_filter(alt.datum.frame == frame))
     known = alt.condition("datum.value != ''", alt.value(1), alt.value(0.4))
     chart += now.mark_circle(size=1250, color=charts.GREY).encode(opacity=known)
     chart += now.mark_text(color="white", fontSize=13, fontWeight=600).encode(text="label:N")
-    phase = {row.frame: row.phase for row in steps.itertuples()}
-    for which, phases in (("theory", ["forward"]), ("measured", ["backward"]), ("violation", ["refused"])):
-        frames = [f for f, p in phase.items() if p in phases]
-        ring = now.transform_filter("datum.active").transform_filter(alt.FieldOneOfPredicate("frame", frames))
+    for phase, which in (("forward", "theory"), ("backward", "measured"), ("refused", "violation")):
+        ring = now.transform_filter((alt.datum.active == True) & (alt.datum.phase == phase))  # noqa: E712
         chart += charts.paint(ring.mark_point(size=1700, strokeWidth=3.5, opacity=1), which)
-    for field, which, place in (("value", "theory", (24, -28, -8)), ("gradient", "measured", (24, 29, 9))):
-        words = now.mark_text(fontSize=13, fontWeight=600, **beside(*place))
-        chart += charts.paint(words.encode(text=f"{field}:N"), which)
+    for field, which, dy, narrow_dy in (
+        ("value", "theory", "-28", "-9"),
+        ("gradient", "measured", "29", "9"),
+    ):
+        for side, dx, align in (("<", "-24", "right"), (">=", "24", "left")):  # outward on a narrow screen
+            words = now.transform_filter(f"datum.across {side} 0.45").mark_text(
+                dx=on_screen("0", dx), dy=on_screen(dy, narrow_dy), align=on_screen("'center'", f"'{align}'"),
+                fontSize=13, fontWeight=600,
+            )  # fmt: skip
+            chart += charts.paint(words.encode(text=f"{field}:N"), which)
     says = alt.Chart(steps).transform_filter(alt.datum.frame == frame)
     says = says.mark_text(align="left", baseline="top", fontSize=13, lineBreak="\n")
     chart += charts.paint(says.encode(text="text:N", x=alt.value(0), y=alt.value(2)), "theory")
+    still = nodes[nodes.frame == 0]
+    deep, wide = still.along.nunique(), int(still.along.value_counts().max())
     chart = chart.add_params(frame).resolve_scale(color="independent")
-    height = max(
-        340,
-        60 + 66 * nodes.along.nunique(),
-        60 + 62 * int(nodes[nodes.frame == 0].along.value_counts().max()),
-    )
-    return charts.titled(chart, title, height=height)
+    return charts.titled(chart, title, height=max(380, 160 + 66 * deep, 160 + 66 * wide))
+
+
+def input_axis(name: str) -> alt.X:
+    return alt.X("input:Q", title=f"input {name}", scale=alt.Scale(domain=[-10, 10], nice=False))
 
 
 def gradient(slide: pd.DataFrame, name: str, at: float, title: str) -> alt.LayerChart:
-    x = alt.X("input:Q", title=f"input {name}", scale=alt.Scale(domain=[-10, 10], nice=False))
-    y = alt.Y("gradient:Q", title=f"slope in {name}")
+    x, y = input_axis(name), alt.Y("gradient:Q", title=f"slope in {name}")
     chart = charts.measured_line(slide, x, y) + charts.theory_line(slide, x, "difference:Q")
-    text, side = f"{name} = {at:g}", "left" if at < 6 else "right"
-    return charts.titled(chart + charts.vertical(at, text, align=side), title, height=330)
+    here = charts.vertical(at, f"{name} = {at:g}", align="left" if at < 6 else "right")
+    return charts.titled(chart + here, title, height=330)
 
 
 def values(
     slide: pd.DataFrame, tangent: pd.DataFrame, ends: pd.DataFrame, name: str, title: str
 ) -> alt.LayerChart:
-    x = alt.X("input:Q", title=f"input {name}", scale=alt.Scale(domain=[-10, 10], nice=False))
-    y = alt.Y("value:Q", title="value of the graph")
-    chart = charts.measured_line(slide, x, y) + charts.theory_line(tangent, x, y).mark_line(
-        strokeDash=[6, 4], strokeWidth=2, clip=True
+    x, y = input_axis(name), alt.Y("value:Q", title="value of the graph")
+    chart = charts.measured_line(slide, x, y)
+    chart += charts.paint(
+        alt.Chart(tangent).mark_line(strokeDash=[6, 4], clip=True).encode(x=x, y=y), "theory"
     )
-    for part, shape in ((ends[:1], "circle"), (ends[1:], "diamond")):
-        dot = alt.Chart(part).mark_point(shape=shape, filled=True, size=110, opacity=1, clip=True)
+    for part, shape, filled in ((ends[:1], "circle", True), (ends[1:], "diamond", False)):
+        dot = alt.Chart(part).mark_point(
+            shape=shape, filled=filled, size=150 if filled else 320, opacity=1, strokeWidth=2.5, clip=True
+        )
         chart += charts.paint(dot.encode(x=x, y=y, tooltip=["input", "value"]), "measured")
     return charts.titled(chart, title, height=330)
 
 
 def sorted_lists(names: pd.DataFrame, arcs: pd.DataFrame, title: str) -> alt.LayerChart:
-    x = alt.Scale(domain=[-0.45, 2.55], nice=False)
-    y = alt.Scale(domain=[-0.9, names.place.max() + 0.5], nice=False, reverse=True)
-    column, place = alt.X("column:Q", axis=None, scale=x), alt.Y("place:Q", axis=None, scale=y)
-    bows = alt.Chart(arcs).mark_line(strokeWidth=1.8, opacity=0.85).encode(
-        x=alt.X("out:Q", axis=None, scale=x), y=alt.Y("down:Q", axis=None, scale=y), order="turn:Q",
-        detail=["column:N", "arc:N"],
-    )  # fmt: skip
+    """Three lists from top to bottom, with every arrow of the graph as an arc beside them."""
+    across = alt.Scale(domain=[-0.45, 2.55], nice=False)
+    down = alt.Scale(domain=[-0.9, names.place.max() + 0.5], nice=False, reverse=True)
+
+    def at(x: str, y: str) -> dict[str, alt.X | alt.Y]:
+        return {"x": alt.X(f"{x}:Q", axis=None, scale=across), "y": alt.Y(f"{y}:Q", axis=None, scale=down)}
+
+    bows = alt.Chart(arcs).mark_line(strokeWidth=1.8, opacity=0.85)
+    bows = bows.encode(**at("out", "down"), order="turn:Q", detail=["column:N", "arc:N"])
+    tips = alt.Chart(arcs[arcs.turn == arcs.turn.max()])
+    tips = tips.mark_point(shape="triangle-left", filled=True, size=45, opacity=1, xOffset=3)
+    words = alt.Chart(names).mark_text(align="right", dx=-6, fontSize=13)
+    words = words.encode(**at("column", "place"), text="name:N")
     chart = alt.layer()
-    for wrong, which in ((False, "measured"), (True, "violation")):
-        chart += charts.paint(bows.transform_filter(alt.datum.wrong == wrong), which)
-    heads = arcs[arcs.turn == arcs.turn.max()].assign(column=lambda f: f.out, place=lambda f: f.down)
-    tips = alt.Chart(heads).mark_point(shape="triangle-left", filled=True, size=45, opacity=1, xOffset=3)
-    words = alt.Chart(names).encode(x=column, y=place, text="name:N")
-    for never, which in ((False, "theory"), (True, "violation")):
-        some = words.transform_filter(alt.datum.never_ready == never)
-        chart += charts.paint(some.mark_text(align="right", dx=-6, fontSize=13), which)
-    chart += tips.encode(x=column, y=place, color=alt.value(charts.GREY))
-    top = alt.Chart(names.drop_duplicates("method")).mark_text(
-        align="center", dx=8, fontWeight=600, fontSize=12
-    )
-    chart += charts.paint(top.encode(x=column, y=alt.datum(-0.7), text="method:N"), "theory")
-    return charts.titled(chart, title, height=70 + 30 * int(names.place.max() + 1))
+    for wrong, arrow, name in ((False, "measured", "theory"), (True, "violation", "violation")):
+        chart += charts.paint(bows.transform_filter(alt.datum.wrong == wrong), arrow)
+        chart += charts.paint(
+            tips.encode(**at("out", "down")).transform_filter(alt.datum.wrong == wrong), arrow
+        )
+        chart += charts.paint(words.transform_filter(alt.datum.never_ready == wrong), name)
+    top = alt.Chart(names.drop_duplicates("method").assign(place=-0.7))
+    top = top.mark_text(dx=8, fontWeight=600, fontSize=12).encode(**at("column", "place"), text="method:N")
+    return charts.titled(chart + charts.paint(top, "theory"), title, height=90 + 30 * (names.place.max() + 1))
 
 
 def products(frame: pd.DataFrame, title: str) -> alt.LayerChart:
-    x = alt.X("log10_n:Q", title="n (log)", scale=alt.Scale(domain=[0.9, 3.1], nice=False),
-              axis=alt.Axis(values=[1, 2, 3], labelExpr="pow(10, datum.value)"))  # fmt: skip
-    axis = alt.Axis(values=[2, 4, 6, 8], labelExpr="'10^' + datum.value")
-    y = alt.Y(
-        "left:Q", title="multiplications (log)", axis=axis, scale=alt.Scale(domain=[1.8, 9.4], nice=False)
-    )
+    said = "format(pow(10, datum.value), '~s')"
+    x = alt.X("log10_n:Q", title="side n (log)", scale=alt.Scale(domain=[0.9, 3.1], nice=False),
+              axis=alt.Axis(values=[1, 2, 3], labelExpr=said))  # fmt: skip
+    axis, scale = alt.Axis(values=[2, 4, 6, 8], labelExpr=said), alt.Scale(domain=[1.8, 9.4], nice=False)
     chart = alt.layer()
-    for side, which, text in (
-        ("left", "measured", "from the left"),
-        ("right", "violation", "from the right"),
-    ):
-        dots = alt.Chart(frame).mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y.copy(deep=False))
-        chart += charts.theory_line(frame, x, alt.Y(f"{side}_theory:Q"))
-        chart += charts.paint(
-            dots.encode(y=alt.Y(f"{side}:Q", title="multiplications (log)", axis=axis)), which
+    for side, which, dy in (("left", "measured", 16), ("right", "violation", -10)):
+        y = alt.Y(f"{side}:Q", title="multiplications (log)", axis=axis, scale=scale)
+        chart += charts.theory_line(frame, x, f"{side}_theory:Q")
+        dots = alt.Chart(frame).mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y)
+        word = alt.Chart(frame[2:3]).mark_text(
+            align="left" if dy > 0 else "right", dx=dy / 2, dy=dy, text=f"from the {side}"
         )
-        word = alt.Chart(frame[3:4]).mark_text(align="right", dx=-10, dy=-8, text=text)
-        chart += charts.paint(word.encode(x=x, y=f"{side}:Q"), which)
+        chart += charts.paint(dots, which) + charts.paint(word.encode(x=x, y=y), which)
     return charts.titled(chart, title, height=330)
 
 
 def network(frame: pd.DataFrame, title: str) -> alt.LayerChart:
-    x = alt.X("difference:Q", title="central difference")
-    y = alt.Y("engine:Q", title="gradient by the engine")
-    ends = pd.DataFrame({"difference": [frame.difference.min(), frame.difference.max()]})
-    line = charts.theory_line(ends.assign(engine=ends.difference), x, y)
+    x, y = (
+        alt.X("difference:Q", title="central difference"),
+        alt.Y("engine:Q", title="gradient by the engine"),
+    )
+    ends = frame.difference.agg(["min", "max"])
+    line = charts.theory_line(pd.DataFrame({"difference": ends, "engine": ends}), x, y)
     dots = alt.Chart(frame).mark_circle(size=60, opacity=0.7).encode(x=x, y=y)
     return charts.titled(line + charts.paint(dots, "measured"), title, height=330)
 
@@ -165,7 +160,11 @@ watch, at = settings.watch, page.module.watched_at(settings)
 short = page.module.short
 
 why = page.module.undefined(result)
-title = f"{text} = {short(summary['value'])}: {summary['paths']:.0f} paths, and backward walks {summary['arrows']:.0f} arrows once"
+name = text if len(text) < 40 else "Your formula"
+title = (
+    f"{name} = {short(summary['value'])}: {summary['paths']:.0f} paths lead there, and backward walks "
+    f"{summary['arrows']:.0f} arrows once"
+)
 if result.refused[0]:
     title = f"Call {result.refused[0]} of backward is refused: call {result.refused[0] - 1} freed the graph"
 elif len(result.collected) > 1:
@@ -180,8 +179,8 @@ page.chart(
     graph(tables, title), alt=f"Graph of {text} with value {short(summary['value'])}; .grad: {listed}."
 )
 st.caption(
-    "Black: the value. Blue: the gradient. Grey, on an arrow: its local derivative. A node's gradient is the sum, "
-    "over its consumers, of their gradient times the number on the arrow."
+    "Plain: the value. Blue: the gradient. Grey, on an arrow: its local derivative. A node's gradient is the "
+    "sum, over its consumers, of their gradient times the number on the arrow."
 )
 if result.refused[0]:
     st.info(
@@ -193,7 +192,7 @@ if result.refused[0]:
 left, right = st.columns(2)
 slope, after = summary["gradient_watched"], summary["value_after_step"]
 with left:
-    agrees = f"At {watch} = {at:g} the slope is {short(slope)}, by backward and by central differences"
+    agrees = f"Backward and differences agree: slope {short(slope)} at {watch} = {at:g}"
     if watch not in inputs:
         agrees = f"{watch} is not in this graph: it gets no gradient"
     page.main(
@@ -210,7 +209,7 @@ with right:
         alt=f"Value of {text} against {watch}, with its tangent: {short(summary['value'])} at {at:g}, "
         f"{short(after)} after a step.",
     )  # fmt: skip
-st.dataframe(tables["gradients"], hide_index=True)
+st.dataframe(tables["gradients"].rename(columns=LABELS), hide_index=True)
 with st.expander("Three graphs worked by hand"):
     st.dataframe(tables["worked"], hide_index=True)
 
@@ -222,15 +221,15 @@ if yours.possible == 1:
     title = "This graph has a single order, and all three find it"
 if cycle:
     title = f"No order exists: {cycle} is a cycle"
-    st.warning(f"The queue returns {len(yours.queue)} of {len(yours.graph)} nodes and says nothing. A depth-first "
-               f"search names the cycle: `{cycle}`", icon=":material/sync_problem:")  # fmt: skip
+    st.warning(f"The queue returns {len(yours.queue)} of {len(yours.graph)} nodes and says nothing. A "
+               f"depth-first search names the cycle: `{cycle}`", icon=":material/sync_problem:")  # fmt: skip
 page.chart(
     sorted_lists(tables["orders"], tables["arcs"], title),
     alt=f"Queue: {', '.join(yours.queue) or 'none'}. Depth first: {', '.join(yours.search.order)}. "
     f"Engine, reversed: {', '.join(yours.engine[::-1]) or 'none'}. {title}.",
 )
 st.caption(
-    "Blue: an arrow that points down, as it should. Vermillion: one that points up, or a node that is never ready."
+    "Blue: an arrow that points down, as it should. Vermillion: one that points up, or a node never ready."
 )
 
 st.header("The order of a product, and a real network")
@@ -242,7 +241,7 @@ with left:
             tables["products"],
             f"For n = 1000, from the loss on takes {counts[1] / counts[0]:.0f} times fewer",
         ),
-        alt=f"Multiplications against n: {counts[0]:,.0f} from the left and {counts[1]:,.0f} from the right at 1000.",
+        alt=f"Multiplications against n: {counts[0]:,.0f} from the left and {counts[1]:,.0f} from the right.",
     )
 with right:
     page.chart(
