@@ -223,7 +223,8 @@ def _pull_power(g: Array, i: tuple[Array, ...], out: Array) -> tuple[Array, ...]
     """A constant power of zero has slope 0, and $0^p$ does not change with a positive p."""
     base, power = i
     by_base = np.where(power == 0, 0.0, power * base ** (power - 1))
-    return g * by_base, g * np.where((base == 0) & (power >= 0), 0.0, out * np.log(base))
+    log = np.log(np.where(base > 0, base, np.nan))
+    return g * by_base, g * np.where((base == 0) & (power >= 0), 0.0, out * log)
 
 
 # For each operation: what it computes, and how it hands the gradient g of its output to its inputs i.
@@ -1396,7 +1397,7 @@ def orders_table(orders: Orders) -> tuple[pd.DataFrame, pd.DataFrame]:
         for arc, (tail, head) in enumerate(pairs):
             a, b = row.index(tail), row.index(head)
             down = (a + b) / 2 - (b - a) / 2 * np.cos(turns) if a != b else a + 0.3 * np.sin(2 * turns)
-            out = column + 0.5 * np.sin(turns) * (0.3 + abs(b - a)) / len(row)
+            out = column + (0.8 if b <= a else 0.5) * np.sin(turns) * (0.3 + abs(b - a)) / len(row)
             wrong = b <= a or tail in left
             arcs += [(column, arc, float(t), x, y, wrong) for t, x, y in zip(turns, out, down, strict=True)]
     return (

@@ -44,8 +44,9 @@ def graph(tables: dict[str, pd.DataFrame], title: str) -> alt.LayerChart:
     slopes = alt.Chart(arrows[arrows.slope != ""]).transform_filter(f"datum.forward <= {FRAME}")
     slopes = laid_out(slopes, "middle_along", "middle_across").encode(text="slope:N")
     chart += slopes.mark_text(
-        dy=on_screen("-8", "0"), dx=on_screen("0", "12"), color=charts.GREY, fontSize=11
-    )
+        dx=on_screen("0", "5"), dy=on_screen("-8", "0"), align=on_screen("'center'", "'left'"),
+        color=charts.GREY, fontSize=11,
+    )  # fmt: skip
     now = laid_out(alt.Chart(nodes).transform_filter(alt.datum.frame == frame))
     known = alt.condition("datum.value != ''", alt.value(1), alt.value(0.4))
     chart += now.mark_circle(size=1250, color=charts.GREY).encode(opacity=known)
@@ -168,7 +169,7 @@ title = (
 if result.refused[0]:
     title = f"Call {result.refused[0]} of backward is refused: call {result.refused[0] - 1} freed the graph"
 elif len(result.collected) > 1:
-    title = f"After {len(result.collected)} calls every input has {len(result.collected)} times its gradient"
+    title = f"After {len(result.collected)} calls every .grad holds {len(result.collected)} gradients"
 if why:
     st.warning(f"Here {why}.", icon=":material/block:")
 if settings.inputs == "as worked" and settings.graph != page.module.OWN:
