@@ -954,7 +954,7 @@ def _squared_loss(result: Result) -> Claim:
                   relation=">", measured=float(result.descent[-1, 3]), **contract.exact()),
         ),
         reason="The curvature is 2x² = 18, so a step multiplies the distance from 7/3 by 1 − 18α: nothing is "
-        "left at 1/18, and from 1/9 on it grows.",
+        "left at 1/18, and past 1/9 it grows.",
     )  # fmt: skip
 
 

@@ -162,11 +162,12 @@ short = page.module.short
 
 why = page.module.undefined(result)
 name = text if len(text) < 40 else "Your formula"
-title = (
-    f"{name} = {short(summary['value'])}: {summary['paths']:.0f} paths lead there, and backward walks "
-    f"{summary['arrows']:.0f} arrows once"
-)
-if result.refused[0]:
+paths = "1 path leads" if summary["paths"] == 1 else f"{summary['paths']:.0f} paths lead"
+walked = "1 arrow" if summary["arrows"] == 1 else f"{summary['arrows']:.0f} arrows"
+title = f"{name} = {short(summary['value'])}: {paths} there, and backward walks {walked} once"
+if why:
+    title = f"{name} has no gradient at these inputs"
+elif result.refused[0]:
     title = f"Call {result.refused[0]} of backward is refused: call {result.refused[0] - 1} freed the graph"
 elif len(result.collected) > 1:
     title = f"After {len(result.collected)} calls every .grad holds {len(result.collected)} gradients"
@@ -196,17 +197,23 @@ with left:
     agrees = f"Backward and differences agree: slope {short(slope)} at {watch} = {at:g}"
     if watch not in inputs:
         agrees = f"{watch} is not in this graph: it gets no gradient"
+    elif why:
+        agrees = f"No gradient to compare at {watch} = {at:g}"
     page.main(
         gradient(tables["slide"], watch, at, agrees),
         alt=f"Gradient of {text} in {watch} from −10 to 10, by backward and by central differences; "
         f"{short(slope)} at {at:g}.",
     )
 with right:
+    stepped = (
+        f"A step of α = {settings.alpha:g} takes {watch} to {short(result.stepped[0])}, "
+        f"the value to {short(after)}"
+    )
+    if why:
+        stepped = f"No step from {watch} = {at:g}"
     ends = pd.DataFrame({"input": [at, result.stepped[0]], "value": [summary["value"], after]})
     page.chart(
-        values(tables["slide"], tables["tangent"], ends, watch,
-               f"A step of α = {settings.alpha:g} takes {watch} to {short(result.stepped[0])}, "
-               f"the value to {short(after)}"),
+        values(tables["slide"], tables["tangent"], ends, watch, stepped),
         alt=f"Value of {text} against {watch}, with its tangent: {short(summary['value'])} at {at:g}, "
         f"{short(after)} after a step.",
     )  # fmt: skip
@@ -217,7 +224,8 @@ with st.expander("Three graphs worked by hand"):
 st.header("Putting a graph in order")
 yours = result.yours
 cycle = " > ".join([*yours.search.cycle, *yours.search.cycle[:1]])
-title = f"Three orders out of {yours.possible:,} that break no arrow"
+different = len({yours.queue, yours.search.order, yours.engine[::-1]})
+title = f"{different} of {yours.possible:,} orders that break no arrow, by three ways to sort"
 if yours.possible == 1:
     title = "This graph has a single order, and all three find it"
 if cycle:

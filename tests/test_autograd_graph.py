@@ -279,7 +279,8 @@ def test_the_challenges_have_the_answers_worked_by_hand():
 
 HOSTILE = [
     "__import__('os').system('x')", "x.__class__", "lambda: x", "[x]", "x if y else w", "(x:=3)+x", "x;y", "",
-    "x", "3+4", "relu", "relu(*x)", "relu(x, w)", "sin(x)", "x@w", "True*x", "1j*x", "'a'*x", "9**9**9*x", "1/0*x",
+    "x", "3+4", "relu", "relu(*x)", "relu(x, w)", "sin(x)", "x@w", "True*x", "1j*x", "'a'*x", "9**9**9*x",
+    "1/0*x",
     "x*1e999", "-" * 119 + "x", "(" * 100 + "x", "+".join("x" * 30), "x\x00", "f'{x}'+x", "x<w", "é*x",
     "log(x)(w)",
 ]  # fmt: skip
@@ -385,7 +386,8 @@ SPOILED = [
     ("2.7-topo-02", orders("yours", queue=lambda o: o.queue[:-1])),
     ("2.7-topo-02", orders("yours", possible=lambda o: 0)),
     ("2.7-autograd-01", lambda r: {"courses": (r.courses[0][::-1],)}),
-    ("2.7-autograd-01", lambda r: {"courses": ((*r.courses[0][:2], *r.courses[0][3:1:-1], *r.courses[0][4:]),)}),
+    ("2.7-autograd-01",
+     lambda r: {"courses": ((*r.courses[0][:2], *r.courses[0][3:1:-1], *r.courses[0][4:]),)}),
     *(("2.7-autograd-01", lambda r, i=i: {"along": at(r.along, (i, 2), more=0.1)}) for i in (0, 1, 2)),
     ("2.7-autograd-01", lambda r: {"along": r.along[[0, 1, 2, 0]]}),
     *(("2.7-autograd-01", lambda r, i=i: {"engine_faults": 1 - np.minimum(r.engine_faults, 1) * (i == 2)})
