@@ -1282,15 +1282,11 @@ def _search(result: Result) -> Claim:
 
 
 def layers(arrows: Array) -> Array:
-    """The layer of each node (n,): right after its last input; a leaf right before its first consumer."""
-    depth = np.zeros(len(arrows), dtype=int)
-    for u, row in enumerate(arrows):
-        if row.any():
-            depth[u] = depth[np.flatnonzero(row)].max() + 1
-    for v in range(len(arrows)):
-        if not arrows[v].any():
-            depth[v] = depth[np.flatnonzero(arrows[:, v])].min() - 1
-    return depth
+    """The layer of each node (n,): as near to the last node as its consumers allow."""
+    before = np.zeros(len(arrows), dtype=int)  # arrows on the longest way to the last node
+    for u in reversed(range(len(arrows))):
+        before = np.where(arrows[u] > 0, np.maximum(before, before[u] + 1), before)
+    return before.max() - before
 
 
 def places(arrows: Array) -> dict[tuple[int, ...], tuple[float, float]]:

@@ -8,7 +8,7 @@ import ui
 from ui import charts
 
 FRAME = "autograd_graph_frame"
-NARROW = "width < 500"  # there the graph runs downward, elsewhere to the right
+DOWNWARD = "autograd_graph_downward"  # on a narrow screen, or where the graph is deep; else to the right
 LABELS = {
     "one_call": "backward",
     "sum_over_paths": "by paths",
@@ -18,7 +18,7 @@ LABELS = {
 
 
 def on_screen(expression: str, narrow: str) -> alt.ExprRef:
-    return alt.ExprRef(f"{NARROW} ? {narrow} : {expression}")
+    return alt.ExprRef(f"{DOWNWARD} ? {narrow} : {expression}")
 
 
 def laid_out(chart: alt.Chart, along: str = "along", across: str = "across") -> alt.Chart:
@@ -27,13 +27,16 @@ def laid_out(chart: alt.Chart, along: str = "along", across: str = "across") -> 
     down = [on_screen("50", "70"), alt.ExprRef("height - 40")]
     x, y = (alt.Scale(domain=[0, 1], range=ends, nice=False) for ends in (right, down))
     return chart.transform_calculate(
-        h=f"{NARROW} ? datum.{across} : datum.{along}", v=f"{NARROW} ? datum.{along} : datum.{across}"
+        h=f"{DOWNWARD} ? datum.{across} : datum.{along}", v=f"{DOWNWARD} ? datum.{along} : datum.{across}"
     ).encode(x=alt.X("h:Q", axis=None, scale=x), y=alt.Y("v:Q", axis=None, scale=y))
 
 
 def graph(tables: dict[str, pd.DataFrame], title: str) -> alt.LayerChart:
     """The nodes with their values and gradients, at the frame of the slider."""
     steps, nodes, arrows = tables["steps"], tables["nodes"], tables["arrows"]
+    still = nodes[nodes.frame == 0]
+    deep, wide = still.along.nunique(), int(still.along.value_counts().max())
+    downward = alt.param(name=DOWNWARD, expr="true" if deep > 10 else "width < 500")
     last = int(steps.frame.max())
     frame = charts.scrubber(FRAME, "before ◂ forward, backward ▸ after", last, last)
     wires = laid_out(alt.Chart(arrows)).encode(detail="arrow:N", order="point:Q")
@@ -67,9 +70,7 @@ def graph(tables: dict[str, pd.DataFrame], title: str) -> alt.LayerChart:
     says = alt.Chart(steps).transform_filter(alt.datum.frame == frame)
     says = says.mark_text(align="left", baseline="top", fontSize=13, lineBreak="\n")
     chart += charts.paint(says.encode(text="text:N", x=alt.value(0), y=alt.value(2)), "theory")
-    still = nodes[nodes.frame == 0]
-    deep, wide = still.along.nunique(), int(still.along.value_counts().max())
-    chart = chart.add_params(frame).resolve_scale(color="independent")
+    chart = chart.add_params(frame, downward).resolve_scale(color="independent")
     return charts.titled(chart, title, height=max(380, 160 + 66 * deep, 160 + 66 * wide))
 
 
