@@ -74,6 +74,17 @@ EXPERIMENTS = (
         preview=("main", "log10_h", "log10_error"), preview_claim="2.2-deriv-01",
     ),
     Experiment(
+        "autograd_graph", "2.2", "The graph behind a gradient",
+        "Where does each gradient come from, and in what order?",
+        "instant", "account_tree",
+        (
+            *_ids("2.2-mse", 1), *_ids("2.2-bp", 1), *_ids("2.2-chain", 2), "2.2-ad-02", "2.2-ad-03",
+            "2.2-ad-04", *_ids("2.7-topo", 2), *_ids("2.7-autograd", 1), *_ids("2.7-dfs", 1),
+        ),
+        preview=("slide", "input", "gradient"), preview_claim="2.2-ad-03",
+        preview_settings=(("graph", "small layer"),), read_first=("taylor_curvature",),
+    ),
+    Experiment(
         "signal_propagation", "2.2", "Signal through depth",
         "Does a signal survive depth?",
         "instant", "waterfall_chart", (*_ids("2.2-vanish", 3), *_ids("2.3-init", 2)),

@@ -45,6 +45,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Following one relation after another: capital of, then part of.",
         "transe_kg",
     ),
+    "computation graph": (
+        "A formula as nodes and arrows: each node is computed from those that point at it.",
+        "autograd_graph",
+    ),
     "condition number": (
         "Largest over smallest curvature, κ: how slow gradient descent must be.",
         "gd_lr_sweep",
@@ -141,6 +145,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The extra cost of coding P with a code for Q; not symmetric, and infinite where Q lacks what P has.",
         "kl_directions",
     ),
+    "leaf": (
+        "An input of a computation graph; the only kind of node whose gradient is kept.",
+        "autograd_graph",
+    ),
     "likelihood ratio": (
         "How much likelier a result is in one state than in the other; multiplies the odds.",
         "bayes_base_rate",
@@ -213,6 +221,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The share of a point that a mixture component answers for.",
         "em_gmm",
     ),
+    "reverse mode": (
+        "Derivatives from the output back: one pass gives the gradient in every input.",
+        "autograd_graph",
+    ),
     "rotation invariance": (
         "Turning the problem turns the path: true of SGD and momentum, not of Adam.",
         "optimizer_race",
@@ -240,6 +252,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "top-p": (
         "Draws only from the fewest symbols that hold the share p together.",
         "decoding",
+    ),
+    "topological order": (
+        "An order of a graph's nodes in which every arrow points forward; none exists with a cycle.",
+        "autograd_graph",
     ),
     "vanishing gradient": (
         "A gradient that shrinks at every layer on its way back, until early layers learn nothing.",
