@@ -39,9 +39,9 @@ real line. Make $ad - bc$ negative: the curve must fall by a full turn, so it me
 *flipped*. Choose the defective matrix: the curve only touches. Start power iteration at 135°, exactly on the
 weaker eigenvector, with 60 steps: rounding alone frees it.
 
-**What surprises.** A random real matrix often has no real eigenvector at all: with 2×2 Gaussian numbers it has
-them 71 times in 100, with 6×6 only 1 time in 180 are all of its eigenvalues real. And a large stretch needs no
-large eigenvalue: a shear has $\lambda$ = 1 twice, and yet makes some vectors longer.
+**What surprises.** A random real matrix often has no real eigenvector at all: with 2×2 Gaussian numbers it
+has them 71 times in 100, and with 6×6 all six eigenvalues are real only 1 time in 180. And a large stretch
+needs no large eigenvalue: a shear has $\lambda$ = 1 twice, and yet makes some vectors longer.
 
 *References.* C. Jordan (1874) and E. Beltrami (1873) for the singular values. R. von Mises and H.
 Pollaczek-Geiringer (1929) for power iteration. P. Henrici (1962) for the distance from a normal matrix. A.
@@ -87,9 +87,9 @@ U = float(np.finfo(float).eps)
 class Settings(contract.Settings):
     """What you can turn."""
 
-    preset: Literal[
-        "your own", "shear", "rotation", "reflection", "defective", "symmetric", "projection"
-    ] = control("your own", "Matrix", help="A preset overrides the four entries; they wait for *your own*.")
+    preset: Literal["your own", "shear", "rotation", "reflection", "defective", "symmetric", "projection"] = (
+        control("your own", "Matrix", help="A preset overrides the four entries; they wait for *your own*.")
+    )
     a: float = control(4.0, "a, top left", ge=-9, le=9, step=0.1, help="First entry of the first row.")
     b: float = control(2.0, "b, top right", ge=-9, le=9, step=0.1, help="Second entry of the first row.")
     c: float = control(1.0, "c, bottom left", ge=-9, le=9, step=0.1, help="First entry of the second row.")
@@ -155,7 +155,7 @@ def eigenvalues(matrix: Array) -> Complex:
     trace, det, disc = invariants(matrix)
     if disc < 0:
         root = np.sqrt(-disc) * 1j
-        return np.array([trace + root, trace - root]) / 2
+        return np.array([trace + root, trace - root], dtype=complex) / 2
     first = (trace + (1.0 if trace >= 0 else -1.0) * np.sqrt(disc)) / 2
     return np.array([first, det / first if first else 0.0], dtype=complex)
 
@@ -163,9 +163,9 @@ def eigenvalues(matrix: Array) -> Complex:
 def eigenvector(matrix: Array, value: complex) -> Complex:
     """A unit vector with $(A - λI)v = 0$ (2,): across the longer row of A − λI; (1, 0) if both are zero."""
     (a, b), (c, d) = matrix
-    across = max(np.array([b, value - a]), np.array([value - d, c]), key=lambda v: np.linalg.norm(v))
+    across = max(np.array([b, value - a]), np.array([value - d, c]), key=np.linalg.norm)
     length = np.linalg.norm(across)
-    return across / length if length > ZERO else np.array([1.0, 0.0], dtype=complex)
+    return across / length if length > ZERO else np.array([1, 0], dtype=complex)
 
 
 def independent(matrix: Array) -> int:
@@ -276,7 +276,7 @@ def turn_of(matrix: Array, angle: Array) -> Array:
 def turn_curve(matrix: Array, angle: Array) -> Array:
     """Degrees from v to Av (m,) without jumps, for angles in rising order; NaN where Av = 0.
 
-    From one v to the next, Av turns by the angle with sine ∝ $Δ \\sin δ$: always to the side of the sign of Δ.
+    From one v to the next, Av turns by an angle with sine ∝ $Δ \\sin δ$: to the side of the sign of Δ.
     """
     w = on_circle(angle) @ matrix.T
     some = np.linalg.norm(w, axis=1) > ZERO
@@ -337,7 +337,7 @@ def power_iteration(matrix: Array, start: Array, steps: int) -> Array:
 
 
 def tangent(iterates: Array, direction: Array) -> Array:
-    """Tangent of the angle between each iterate and a unit direction (m,): what is across over what is along."""
+    """Tangent of the angle between each iterate and a unit direction (m,): across over along."""
     along = iterates @ direction
     across = np.linalg.norm(iterates - along[:, None] * direction, axis=1)
     with np.errstate(divide="ignore"):
@@ -435,7 +435,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     matrix = chosen_matrix(settings)
     kept, every, stretch = look(matrix)
     values, vectors = np.linalg.eig(matrix.astype(complex))
-    nearly = np.linalg.eig(JORDAN + [[0, 0], [NEARLY, 0]]).eigenvectors
+    nearly = np.linalg.eig(JORDAN + NEARLY * np.array([[0, 0], [1, 0]])).eigenvectors
     both = (matrix, matrix[:, ::-1])
     parts = np.stack([turn_stretch_turn(m) for m in both])
     symmetric_kept, all_kept = kept_directions((matrix + matrix.T) / 2)
@@ -451,7 +451,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     club_error = tangent(club, np.linalg.eigh(network).eigenvectors[:, -1])
     tick(0.2)
 
-    share, cloud, pool = [], np.zeros(0), np.zeros(0)
+    share, cloud, pool = [], np.zeros(0, dtype=complex), np.zeros(0)
     for n in SIZES:
         found = np.zeros((0, n), dtype=complex)
         for begin in range(0, settings.draws, 5000):
@@ -550,9 +550,7 @@ def _club_rate(result: Result) -> Rate:
     k = last_clear(law)
     delta = float(np.sum((share[2:] / share[1]) ** 2 * (values[2:] / values[1]) ** (2 * k)))
     spread = np.sqrt(1 + delta)
-    return _read(
-        float(abs(values[1] / values[0])), law, result.club_error, k, 1 - 1 / spread, spread - 1
-    )
+    return _read(float(abs(values[1] / values[0])), law, result.club_error, k, 1 - 1 / spread, spread - 1)
 
 
 def claims(result: Result) -> list[Claim]:
@@ -740,7 +738,7 @@ def _power(result: Result) -> Claim:
 
 def _singular(result: Result) -> Claim:
     matrix, parts = result.matrix, result.parts
-    longest, second = stretches(matrix)
+    longest, _ = stretches(matrix)
     size = contract.identity(float(np.abs(matrix).sum()))
     square = contract.identity(float(np.abs(matrix).sum()) ** 2)
     lams = float(np.sum(np.abs(result.lapack_values) ** 2))
@@ -765,16 +763,16 @@ def _singular(result: Result) -> Claim:
                               measured=float(value), **contract.rounded(3)))  # fmt: skip
     return Claim(
         id="2.1-svd-02",
-        statement="Every matrix is turn × stretch × turn, with a mirror where $ad - bc < 0$. The stretches are "
-        r"the ellipse's radii, and equal $|\lambda|$ only if $A$ is normal. Shown: $\sigma_1$.",
+        statement="Every matrix is turn × stretch × turn, with a mirror where $ad - bc < 0$. The stretches "
+        r"are the ellipse's radii, and equal $|\lambda|$ only if $A$ is normal. Shown: $\sigma_1$.",
         often_taught="The SVD generalises the eigendecomposition: rotation, scale, rotation.",
         text_verdict="conditional",
         predicted=longest,
         measured=float(parts[0, 1]),
         **size,
         also=tuple(also),
-        reason="Two rotations and positive stretches cannot give a negative determinant. And a vector that is "
-        "stretched most need not come back to its own line.",
+        reason="Two rotations and positive stretches cannot give a negative determinant. And a vector that "
+        "is stretched most need not come back to its own line.",
     )
 
 
@@ -787,14 +785,14 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
     degrees = np.arange(0, 360.5, 0.5)
     v = on_circle(np.radians(degrees))
     w = v @ matrix.T
-    turn = turn_curve(matrix, np.radians(degrees[:361]))
+    half = np.sort(np.append(degrees[:361], np.degrees(result.kept)))  # with the crossings themselves
     circle = pd.DataFrame(
         {"direction": degrees, "x": v[:, 0], "y": v[:, 1], "image_x": w[:, 0], "image_y": w[:, 1],
          "stretch": np.linalg.norm(w, axis=1), "turn": turn_of(matrix, np.radians(degrees))}
     )  # fmt: skip
-    values, own = eigenvalues(matrix), [np.abs(result.lapack_values), result.parts[0, 1:3]]
+    values = eigenvalues(matrix)
     return {
-        "main": pd.DataFrame({"direction": degrees[:361], "turn": turn}),
+        "main": pd.DataFrame({"direction": half, "turn": turn_curve(matrix, np.radians(half))}),
         "circle": circle.iloc[::6].assign(frame=np.arange(121)).reset_index(drop=True),
         "directions": _directions(result),
         "power": _power_table(result),
@@ -804,10 +802,8 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
         ),
         **_club_tables(result),
         "stages": _stages(matrix, result.parts[0]),
-        "spectrum": pd.DataFrame(
-            {"i": [1, 2], "real": values.real, "imaginary": values.imag, "size": own[0],
-             "sigma": np.abs(own[1])}
-        ),
+        "spectrum": pd.DataFrame({"real": values.real, "imaginary": values.imag, "size": np.abs(values)}),
+        "rings": _rings(result),
         "cloud": pd.DataFrame({"real": result.cloud.real.ravel(), "imaginary": result.cloud.imag.ravel()}),
         "random": pd.DataFrame(
             {"n": SIZES, "measured": result.real_share, "predicted": [all_real(n) for n in SIZES]}
@@ -815,19 +811,37 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
     }  # fmt: skip
 
 
+def _rings(result: Result) -> pd.DataFrame:
+    """Circles in the complex plane: |λ| by formula, and the ellipse's radii σ, which are around them."""
+    at = np.radians(np.arange(0, 361, 4))
+    sizes = {"theory": np.abs(eigenvalues(result.matrix)), "measured": np.abs(result.parts[0, 1:3])}
+    return pd.concat(
+        pd.DataFrame({"kind": kind, "ring": f"{kind} {i}", "point": np.arange(len(at)),
+                      "real": size * np.cos(at), "imaginary": size * np.sin(at)})
+        for kind, both in sizes.items() for i, size in enumerate(both)
+    )  # fmt: skip
+
+
 def _directions(result: Result) -> pd.DataFrame:
-    """Kept and singular directions: angle of v in degrees, v, its image, and the stretch by formula."""
+    """Kept and singular directions: angle of v in degrees, v, its image, and the stretch by formula.
+
+    ``turn`` is the multiple of 180° at which the curve of turns meets a kept direction.
+    """
     values = eigenvalues(result.matrix).real
     v, _, _, _ = result.parts[0]
     angles = np.array([*result.kept, v, v + np.pi / 2])
     at = on_circle(angles)
     image = at @ result.matrix.T
     m = len(result.kept)
+    half = np.sort(np.append(np.radians(np.arange(0, 180.5, 0.5)), result.kept))
+    nearest = 180 * np.round(turn_curve(result.matrix, half) / 180)
+    level = [*nearest[np.searchsorted(half, result.kept)], nan, nan]
     return pd.DataFrame(
         {"kind": ["eigenvector"] * m + ["singular vector"] * 2,
          "name": [f"λ{'₁₂'[i]} = {values[i]:.4g}" for i in range(m)]
          + [f"σ{'₁₂'[i]} = {abs(result.parts[0, 1 + i]):.4g}" for i in range(2)],
-         "direction": np.degrees(angles) % 180, "stretch": [*values[:m], *np.abs(result.parts[0, 1:3])],
+         "direction": np.degrees(angles) % 180, "turn": level,
+         "stretch": [*values[:m], *np.abs(result.parts[0, 1:3])],
          "x": at[:, 0], "y": at[:, 1], "image_x": image[:, 0], "image_y": image[:, 1]}
     )  # fmt: skip
 
@@ -907,8 +921,8 @@ CHALLENGES = (
         why="Av = −2v: twice as long, and pointing the other way. It stays on its line, but it does turn.",
     ),
     Challenge(
-        prompt="Power iteration on [[4, 2], [1, 3]], with λ = 5 and 2, starts at (1, 0) with an error of 0.5. "
-        "What is the power of ten of the error after ten steps (a negative number)?",
+        prompt="Power iteration on [[4, 2], [1, 3]], with λ = 5 and 2, starts at (1, 0) with an error of "
+        "0.5. What is the power of ten of the error after ten steps (a negative number)?",
         options=(),
         settings={},
         answer=lambda result: float(np.log10(result.error[10])),

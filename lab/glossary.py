@@ -37,6 +37,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Largest over smallest curvature, κ: how slow gradient descent must be.",
         "gd_lr_sweep",
     ),
+    "defective matrix": (
+        "A matrix with too few eigenvectors to be written QΛQ⁻¹.",
+        "eigen_explorer",
+    ),
     "Dirichlet energy": (
         "How much a signal differs between neighbours of a graph; zero when over-smoothed.",
         "gcn_cora",
@@ -52,6 +56,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "edge of stability": (
         "The learning rate 2/λ_max past which gradient descent diverges.",
         "gd_lr_sweep",
+    ),
+    "eigenvector": (
+        "A vector that a matrix leaves on its line, stretched by its eigenvalue.",
+        "eigen_explorer",
     ),
     "ELBO": (
         "A lower bound of the log-likelihood that EM raises in turns.",
@@ -121,6 +129,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The average of 1/rank of the right answer.",
         "transe_kg",
     ),
+    "normal matrix": (
+        "One that commutes with its transpose; its singular values are its |λ|.",
+        "eigen_explorer",
+    ),
     "over-smoothing": (
         "Deep graph networks make all nodes alike.",
         "gcn_cora",
@@ -128,6 +140,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "positive predictive value": (
         "The share of positive tests that are right; falls with the base rate.",
         "bayes_base_rate",
+    ),
+    "power iteration": (
+        "Multiplying by a matrix again and again until only its strongest direction is left.",
+        "eigen_explorer",
     ),
     "principal component": (
         "A direction of largest variance, given those before it.",

@@ -29,7 +29,7 @@ def plane(x: str, y: str, reach: float, title: tuple[str, str] = ("", "")) -> tu
 
 def ellipse(circle: pd.DataFrame, lines: pd.DataFrame, title: str, reach: float) -> alt.LayerChart:
     x, y = plane("x", "y", reach)
-    image = {"x": alt.X("image_x:Q", scale=x.scale), "y": alt.Y("image_y:Q", scale=y.scale)}
+    image = dict(zip("xy", plane("image_x", "image_y", reach), strict=True))
     round_ = alt.Chart(circle).encode(order="frame:Q")
     chart = round_.mark_line(strokeWidth=1.5, color=charts.GREY).encode(x=x, y=y)
     chart += charts.paint(round_.mark_line(strokeWidth=2.5).encode(**image), "measured")
@@ -37,9 +37,12 @@ def ellipse(circle: pd.DataFrame, lines: pd.DataFrame, title: str, reach: float)
     rays = alt.Chart(both.assign(zero=0)).encode(color=charts.classes("kind:N", KINDS))
     rays = rays.encode(x=image["x"], y=image["y"])
     chart += rays.mark_rule(strokeWidth=2).encode(x2="zero:Q", y2="zero:Q")
-    ends = rays.transform_filter("datum.image_y > 0 || (datum.image_y == 0 && datum.image_x > 0)")
     chart += rays.mark_point(filled=True, size=40, opacity=1)
-    chart += ends.mark_text(dx=6, dy=-9, align="left").encode(text="name:N")
+    for kind, side, dy in ((KINDS[0], ">", -12), (KINDS[1], "<", 14)):  # names of one kind above, one below
+        one = (
+            f"datum.kind == '{kind}' && (datum.image_y {side} 0 || !datum.image_y && datum.image_x {side} 0)"
+        )
+        chart += rays.transform_filter(one).mark_text(dy=dy, fontWeight=600).encode(text="name:N")
     k = charts.scrubber(FRAME, "turn v", len(circle) - 1, 10)
     now = alt.Chart(circle.assign(zero=0)).transform_filter(alt.datum.frame == k)
     v = now.mark_rule(strokeWidth=4, color=charts.GREY).encode(x=x, y=y, x2="zero:Q", y2="zero:Q")
@@ -122,19 +125,145 @@ def stages(frame: pd.DataFrame, title: str, reach: float) -> alt.LayerChart:
     return charts.titled(chart, title, height=400)
 
 
-def spectrum(frame: pd.DataFrame, title: str, reach: float) -> alt.LayerChart:
+def spectrum(frame: pd.DataFrame, rings: pd.DataFrame, title: str, reach: float) -> alt.LayerChart:
     x, y = plane("real", "imaginary", reach, ("real part", "imaginary part"))
-    rings = []
-    for name, sizes in (("theory", frame["size"]), ("measured", frame.sigma)):
-        for size in sizes:
-            angle = pd.Series(range(0, 361, 4)) * 3.141592653589793 / 180
-            at = {"real": size * angle.map(cos), "imaginary": size * angle.map(sin)}
-            rings.append(pd.DataFrame({**at, "kind": name, "ring": f"{name}{size}", "at": angle}))
-    lines = alt.Chart(pd.concat(rings)).mark_line(strokeWidth=1.8).encode(
-        x=x, y=y, order="at:Q", detail="ring:N", color=charts.kind(), strokeDash=charts.dash()
+    lines = alt.Chart(rings).mark_line(strokeWidth=1.8).encode(
+        x=x, y=y, order="point:Q", detail="ring:N", color=charts.kind(), strokeDash=charts.dash()
     )  # fmt: skip
-    return lines
+    axes = alt.Chart(pd.DataFrame({"zero": [0]}))
+    axes = axes.mark_rule(color=charts.GREY).encode(y="zero:Q") + axes.mark_rule(
+        color=charts.GREY, strokeDash=[2, 3]
+    ).encode(x="zero:Q")
+    dots = alt.Chart(frame.assign(what="λ")).mark_point(filled=True, size=130, opacity=1)
+    dots = dots.encode(x=x, y=y, color=charts.classes("what:N", ["λ"], legend=""), tooltip=list(frame))
+    says = "Dots: λ. Dashed circles: |λ|. Blue circles: σ₁ and σ₂"
+    chart = (axes + lines + dots).resolve_scale(color="independent")
+    return charts.titled(chart, title, says, height=400)
+
+
+def all_real(frame: pd.DataFrame, title: str, says: str) -> alt.LayerChart:
+    base = alt.Chart(frame).encode(x=alt.X("n:O", title="size n", axis=alt.Axis(labelAngle=0)))
+    y = alt.Y("measured:Q", title="share with real eigenvalues only", axis=alt.Axis(format="%"))
+    bars = charts.paint(base.mark_bar(opacity=0.7).encode(y=y), "measured")
+    names = base.mark_text(dy=-12).encode(y=y, text=alt.Text("measured:Q", format=".1%"))
+    ticks = charts.paint(base.mark_tick(thickness=3, bandSize=44).encode(y="predicted:Q"), "theory")
+    return charts.titled(bars + charts.paint(names, "measured") + ticks, title, says, height=360)
+
+
+def cloud(frame: pd.DataFrame, title: str, says: str) -> alt.Chart:
+    x, y = plane("real", "imaginary", 1.7, ("real part ÷ √n", "imaginary part ÷ √n"))
+    dots = alt.Chart(frame).transform_calculate(kind="datum.imaginary == 0 ? 'measured' : 'theory'")
+    dots = dots.mark_circle(size=14, opacity=0.55, clip=True, aria=False)
+    return charts.titled(dots.encode(x=x, y=y, color=charts.kind()), title, says, height=360)
+
+
+def side_by_side(*drawn: tuple[Any, str], main: int = -1) -> None:
+    for i, (column, (chart, text)) in enumerate(zip(st.columns(len(drawn)), drawn, strict=True)):
+        with column:
+            (page.main if i == main else page.chart)(chart, alt=text)
+
+
+def at(angle: float) -> str:
+    return f"{angle:.3g}°"
 
 
 page = ui.open_page("eigen_explorer")
+result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
+(a, b), (c, d) = ([number(entry) for entry in row] for row in result.matrix)
+lines, power, values = tables["directions"], tables["power"], tables["spectrum"]
+kept, det, sigma = lines[lines.kind == KINDS[0]], summary["determinant"], lines.stretch.tail(2).tolist()
+lams = [number(value) for value in values.real] if not summary["imaginary_part"] else []
+pair = f"{number(values.real[0])} ± {number(values.imaginary[0])}i" if not lams else " and ".join(lams)
+why = next(claim.unmet for claim in page.outcome.claims if claim.id == "2.1-eig-05")
+
+st.markdown(
+    rf"$A = \begin{{pmatrix}} {a} & {b} \\ {c} & {d} \end{{pmatrix}}$ with $\lambda$ = {pair}, "
+    rf"$\sigma$ = {number(sigma[0])} and {number(sigma[1])}, determinant {number(det)}."
+)
+if settings.preset != "your own":
+    words = f"This is the preset *{settings.preset}*. The four entries wait until you choose *your own*."
+    st.info(words, icon=":material/lock:")
+
+stay = " and ".join(f"{at(row.direction)} (λ = {row.stretch:.3g})" for row in kept.itertuples())
+turn = tables["circle"].turn
+seen = {0: f"No direction stays: each is turned by {turn.min():.0f}° to {turn.max():.0f}°",
+        1: f"One direction stays, {stay}: the curve only touches",
+        2: f"Two directions stay on their line: {stay}"}[len(kept)]  # fmt: skip
+if turn.min() == turn.max() and not len(kept):
+    seen = f"No direction stays: each is turned by {turn.min():.0f}°"
+if result.every:
+    seen = "Every direction stays: A only stretches" if sigma[0] else "The zero matrix leaves no direction"
+shape = f"The circle becomes an ellipse with radii {number(sigma[0])} and {number(sigma[1])}"
+if not sigma[1]:
+    shape = "The circle collapses onto a line" if sigma[0] else "Everything lands on zero"
+says = "Below zero determinant the curve falls by a full turn, so it meets both kinds of line"
+if det >= 0:
+    says = "A direction stays where the curve meets a dashed line"
+side_by_side(
+    (ellipse(tables["circle"], lines, shape, 1.25 * max(1, sigma[0])),
+     f"{shape}. Kept directions: {stay or 'none'}. The slider turns v and shows Av."),
+    (turns(tables["main"], kept, seen, says), f"Angle from v to Av against the direction of v. {seen}."),
+    main=1,
+)  # fmt: skip
+
+club_shown = settings.iterate == "karate"
+st.header("Multiply again and again" + ", in a karate club" * club_shown)
+who = tables["members"].query("step == step.max()").nlargest(3, "weight").member.tolist()
+places = f"After {settings.steps} steps members {who[0]}, {who[1]} and {who[2]} weigh most"
+left, right = st.columns(2)
+with left:
+    if club_shown:
+        drawing = club(tables["members"], tables["links"], places)
+    else:
+        title = f"The arrow swings to v₁, at {at(kept.direction.iloc[0])}" if not why else "The arrow xₖ"
+        drawing = walk(tables["iterates"], lines, title)
+    page.chart(drawing, alt=places if club_shown else f"Power iteration from {settings.start}° on.")
+with right:
+    if power.log10_error.notna().any():
+        rate = summary["karate_rate" if club_shown else "rate"]
+        title = f"Each step leaves {rate:.4g} of the error" if not why else why[0].upper() + why[1:]
+        says = "Dashed: C·|λ₂/λ₁|ᵏ" if "double" not in why else "Dashed: what the shear adds up to, about 1/k"
+        page.chart(
+            error(power, title, says),
+            alt=f"{title}. Error against step, from {number(power.error.iloc[0])} to "
+            f"{number(power.error.iloc[-1])}; predicted at the end {number(power.predicted.iloc[-1])}.",
+        )
+    else:
+        st.info(f"{why[0].upper()}{why[1:]}. There is no error to fall.", icon=":material/sync:")
+if club_shown:
+    st.caption(
+        "The matrix is 34 × 34: 1 where two members met outside the club. Step after step, each member gets "
+        "the weight of all whom they know. What it settles to is the *eigenvector centrality*."
+    )
+
+st.header("What every matrix does: turn, stretch, turn")
+before, _, signed, after = result.parts[0]
+title = f"Stretch by {number(sigma[0])} and {number(signed)}"
+title += ": the letter comes out mirrored" if signed < 0 and det else " between two turns"
+plot = f"λ = {pair}, off the real line: nothing real stays" if not lams else f"λ = {pair}"
+normal = abs(values["size"][0] - sigma[0]) < 1e-9
+if lams:
+    plot += ": |λ| and σ agree, A is normal" if normal else ": the circles of |λ| lie between those of σ"
+reach = 1.2 * max(sigma[0], 0.5)
+side_by_side(
+    (
+        stages(tables["stages"], title, 1.15 * max(1, sigma[0])),
+        f"A circle and a letter F in 24 frames. {title}.",
+    ),
+    (spectrum(values, tables["rings"], plot, reach), f"The complex plane. {plot}."),
+)
+
+st.header("How often is there anything real?")
+random, dots = tables["random"], tables["cloud"]
+title = (
+    f"{random.measured[0]:.1%} of 2 × 2 matrices keep a direction, {random.measured[4]:.2%} of 6 × 6 all six"
+)
+share = (dots.imaginary == 0).mean()
+on = f"{share:.0%} of the eigenvalues of 300 random 4 × 4 matrices are real"
+side_by_side(
+    (all_real(random, title, f"{settings.draws:,} matrices each. Dashes: 2 to the power −n(n−1)/4"),
+     ", ".join(f"{r.n}: {r.measured:.4f}, predicted {r.predicted:.4f}" for r in random.itertuples())),
+    (cloud(dots, on, "Blue: real. The others come in pairs, above and below"), on),
+)  # fmt: skip
+
 page.close()
