@@ -793,7 +793,7 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
     values = eigenvalues(matrix)
     return {
         "main": pd.DataFrame({"direction": half, "turn": turn_curve(matrix, np.radians(half))}),
-        "circle": circle.iloc[::6].assign(frame=np.arange(121)).reset_index(drop=True),
+        "circle": circle.iloc[::6].reset_index(drop=True),
         "directions": _directions(result),
         "power": _power_table(result),
         "iterates": pd.DataFrame(
@@ -838,7 +838,7 @@ def _directions(result: Result) -> pd.DataFrame:
     level = [*nearest[np.searchsorted(half, result.kept)], nan, nan]
     return pd.DataFrame(
         {"kind": ["eigenvector"] * m + ["singular vector"] * 2,
-         "name": [f"λ{'₁₂'[i]} = {values[i]:.4g}" for i in range(m)]
+         "name": [f"λ{'₁₂'[i]} = {values[i]:.4g}".replace("-", "−") for i in range(m)]
          + [f"σ{'₁₂'[i]} = {abs(result.parts[0, 1 + i]):.4g}" for i in range(2)],
          "direction": np.degrees(angles) % 180, "turn": level,
          "stretch": [*values[:m], *np.abs(result.parts[0, 1:3])],

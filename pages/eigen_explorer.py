@@ -30,63 +30,80 @@ def plane(x: str, y: str, reach: float, title: tuple[str, str] = ("", "")) -> tu
 def ellipse(circle: pd.DataFrame, lines: pd.DataFrame, title: str, reach: float) -> alt.LayerChart:
     x, y = plane("x", "y", reach)
     image = dict(zip("xy", plane("image_x", "image_y", reach), strict=True))
-    round_ = alt.Chart(circle).encode(order="frame:Q")
-    chart = round_.mark_line(strokeWidth=1.5, color=charts.GREY).encode(x=x, y=y)
-    chart += charts.paint(round_.mark_line(strokeWidth=2.5).encode(**image), "measured")
-    both = pd.concat([lines, lines.assign(**{c: -lines[c] for c in ("x", "y", "image_x", "image_y")})])
-    rays = alt.Chart(both.assign(zero=0)).encode(color=charts.classes("kind:N", KINDS))
-    rays = rays.encode(x=image["x"], y=image["y"])
-    chart += rays.mark_rule(strokeWidth=2).encode(x2="zero:Q", y2="zero:Q")
-    chart += rays.mark_point(filled=True, size=40, opacity=1)
-    for kind, side, dy in ((KINDS[0], ">", -12), (KINDS[1], "<", 14)):  # names of one kind above, one below
-        one = (
-            f"datum.kind == '{kind}' && (datum.image_y {side} 0 || !datum.image_y && datum.image_x {side} 0)"
-        )
-        chart += rays.transform_filter(one).mark_text(dy=dy, fontWeight=600).encode(text="name:N")
-    k = charts.scrubber(FRAME, "turn v", len(circle) - 1, 10)
-    now = alt.Chart(circle.assign(zero=0)).transform_filter(alt.datum.frame == k)
-    v = now.mark_rule(strokeWidth=4, color=charts.GREY).encode(x=x, y=y, x2="zero:Q", y2="zero:Q")
-    w = now.mark_rule(strokeWidth=4).encode(x2="zero:Q", y2="zero:Q", **image)
-    says = "'v at ' + datum.direction + '°: Av is ' + format(datum.stretch, '.3~g') + ' times as long'"
+    around = alt.Chart(circle).encode(order="direction:Q")
+    chart = around.mark_line(strokeWidth=1.5, color=charts.GREY).encode(x=x, y=y)
+    chart += charts.paint(around.mark_line(strokeWidth=2.5).encode(**image), "measured")
+    chart += axes_of(lines, "image_", *image.values(), 0.14 * reach, "top")
+    angle = alt.binding_range(min=0, max=360, step=3, name="turn v [°] ")
+    k = alt.param(name=FRAME, value=30, bind=angle)
+    now = alt.Chart(circle.assign(zero=0)).transform_filter(alt.datum.direction == k)
+    arrow = now.mark_rule(strokeWidth=4).encode(x2="zero:Q", y2="zero:Q")
+    says = "'Av is ' + format(datum.stretch, '.3~g') + ' times as long'"
     says += " + (isValid(datum.turn) ? ', turned by ' + format(datum.turn, '.0f') + '°' : '')"
     words = now.transform_calculate(text=says).mark_text(align="left", baseline="top", fontSize=13)
-    chart += v + charts.paint(w, "measured")
+    chart += arrow.encode(x=x, y=y, color=alt.value(charts.GREY)) + charts.paint(
+        arrow.encode(**image), "measured"
+    )
     chart += charts.paint(words.encode(x=alt.value(4), y=alt.value(4), text="text:N"), "measured")
     chart = chart.add_params(k).resolve_scale(color="independent")
-    return charts.titled(chart, title, "Grey: a circle. Blue: where it goes", height=440)
+    return charts.titled(chart, title, "Grey: a circle and v. Blue: where A takes them", height=460)
+
+
+def axes_of(lines: pd.DataFrame, end: str, x: alt.X, y: alt.Y, past: float, legend: str = "") -> Any:
+    """Lines through the origin; the name of an eigenvector is past its upper end, of others the lower."""
+    ends = [
+        lines.assign(zero=0, x_end=sign * lines[f"{end}x"], y_end=sign * lines[f"{end}y"]) for sign in (1, -1)
+    ]
+    both, colour = alt.Chart(pd.concat(ends)), charts.classes("kind:N", KINDS, legend=legend)
+    across, up = (axis.copy() for axis in (x, y))
+    across.shorthand, up.shorthand = "x_end:Q", "y_end:Q"
+    chart = alt.layer()
+    for kind, look in zip(KINDS[::-1], ({"strokeWidth": 7, "opacity": 0.4}, {"strokeWidth": 2}), strict=True):
+        ray = both.transform_filter(alt.datum.kind == kind).mark_rule(**look)
+        chart += ray.encode(x=across, y=up, x2="zero:Q", y2="zero:Q", color=colour)
+    length = "sqrt(datum.x_end * datum.x_end + datum.y_end * datum.y_end)"
+    named = both.transform_calculate(length=length, upper="datum.y_end || datum.x_end")
+    named = named.transform_filter(f"datum.length && (datum.kind == '{KINDS[0]}') == (datum.upper > 0)")
+    named = named.transform_calculate(
+        x_end=f"datum.x_end * (1 + {past} / datum.length)", y_end=f"datum.y_end * (1 + {past} / datum.length)"
+    ).mark_text(fontWeight=600)
+    return chart + named.encode(x=across, y=up, text="name:N", color=colour)
 
 
 def turns(main: pd.DataFrame, kept: pd.DataFrame, title: str, says: str) -> alt.LayerChart:
     x = alt.X("direction:Q", title="direction of v", axis=ANGLE, scale=alt.Scale(nice=False))
-    axis = alt.Axis(values=list(range(-540, 541, 90)), labelExpr="datum.label + '°'")
+    where = "[datum.label + '°', datum.value % 360 ? 'flipped' : 'same way']"
+    where = f"datum.value % 180 ? datum.label + '°' : {where}"
+    axis = alt.Axis(values=list(range(-540, 541, 90)), labelExpr=where)
     y = alt.Y("turn:Q", title="turn from v to Av", axis=axis)
-    chart = charts.measured_line(main, x, y)
     low, high = min(main.turn.min(), -180), max(main.turn.max(), 180)
-    levels = [level for level in range(-540, 541, 180) if low - 1 <= level <= high + 1]
-    for level in levels:
-        chart += charts.horizontal(level, "flipped: λ < 0" if level % 360 else "same way: λ > 0")
+    chart = charts.measured_line(main, x, y)
+    for level in range(-540, 541, 180):
+        if low - 1 <= level <= high + 1:
+            chart += charts.horizontal(level, "")
     at = alt.Chart(kept).encode(x=x, y=y)
     chart += charts.paint(at.mark_point(filled=True, size=110, opacity=1), "measured")
-    for row in kept.itertuples():
-        chart += charts.vertical(row.direction, row.name, align="left" if row.direction < 110 else "right")
-    return charts.titled(chart, title, says, height=440)
+    for align, some in kept.groupby("align"):  # on the side that the curve leaves free
+        words = alt.Chart(some).mark_text(
+            align=align, dx=7 if align == "left" else -7, dy=-13, fontWeight=600
+        )
+        chart += charts.paint(words.encode(x=x, y=y, text="name:N"), "measured")
+    return charts.titled(chart, title, says, height=460)
 
 
 def walk(iterates: pd.DataFrame, lines: pd.DataFrame, title: str) -> alt.LayerChart:
-    x, y = plane("x", "y", 1.15)
+    x, y = plane("x", "y", 1.35)
     last = int(iterates.step.max())
-    k = charts.scrubber(STEP, "step", last, min(last, 3))
-    chart = alt.Chart(lines[lines.kind == KINDS[0]]).transform_calculate(x2="-datum.x", y2="-datum.y")
-    chart = chart.mark_rule(strokeWidth=2).encode(x=x, y=y, x2="x2:Q", y2="y2:Q")
-    chart = chart.encode(color=charts.classes("kind:N", KINDS[:1]))
-    names = alt.Chart(lines[lines.kind == KINDS[0]]).mark_text(align="left", dx=5, dy=-7)
-    chart += charts.paint(names.encode(x=x, y=y, text="name:N"), "theory")
-    base = alt.Chart(iterates.assign(zero=0)).transform_calculate(text="'x' + datum.step")
-    before = base.transform_filter(alt.datum.step < k).mark_point(filled=True, size=40, opacity=0.6)
+    k = charts.scrubber(STEP, "step", last, min(last, 2))
+    says = "'x' + datum.step + ' = (' + format(datum.x, '.4f') + ', ' + format(datum.y, '.4f') + ')'"
+    base = alt.Chart(iterates.assign(zero=0).dropna()).transform_calculate(text=says)
+    before = base.transform_filter(alt.datum.step < k).mark_point(filled=True, size=45, opacity=0.6)
     now = base.transform_filter(alt.datum.step == k)
     arrow = now.mark_rule(strokeWidth=4).encode(x=x, y=y, x2="zero:Q", y2="zero:Q")
-    label = now.mark_text(fontSize=14, fontWeight=600, dy=-12).encode(x=x, y=y, text="text:N")
-    for marks in (before.encode(x=x, y=y), arrow, label):
+    words = now.mark_text(align="left", baseline="top", fontSize=13)
+    words = words.encode(x=alt.value(4), y=alt.value(4), text="text:N")
+    chart = axes_of(lines[lines.kind == KINDS[0]], "", x, y, 0.16)
+    for marks in (before.encode(x=x, y=y), arrow, words):
         chart += charts.paint(marks, "measured")
     return charts.titled(chart.add_params(k).resolve_scale(color="independent"), title, height=400)
 
@@ -94,15 +111,16 @@ def walk(iterates: pd.DataFrame, lines: pd.DataFrame, title: str) -> alt.LayerCh
 def club(members: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerChart:
     x, y = (alt.X("x:Q", axis=None), alt.Y("y:Q", axis=None))
     last = int(members.step.max())
-    k = charts.scrubber(STEP, "step", last, min(last, 3))
+    k = charts.scrubber(STEP, "step", last, last)
     chart = alt.Chart(links).mark_rule(color=charts.GREY, opacity=0.4).encode(x=x, y=y, x2="x2:Q", y2="y2:Q")
     area = alt.Size("weight:Q", scale=alt.Scale(domain=[0, 0.5], range=[8, 1100], clamp=True), legend=None)
     base = alt.Chart(members).transform_filter(alt.datum.step == k).encode(x=x, y=y)
     tips = ["member", "links", alt.Tooltip("weight:Q", format=".3f")]
-    discs = base.mark_point(filled=True, opacity=0.85).encode(size=area, tooltip=tips)
+    discs = base.mark_point(filled=True, opacity=0.5).encode(size=area, tooltip=tips)
     chart += charts.paint(discs.add_params(k), "measured")
-    strong = base.transform_filter("datum.weight > 0.2").mark_text(fontSize=12, dy=-1)
-    return charts.titled(chart + strong.encode(text="member:N", color=alt.value("#fff")), title, height=400)
+    strong = base.transform_filter("datum.weight > 0.2").mark_text(fontSize=12, fontWeight=600)
+    chart += charts.paint(strong.encode(text="member:N"), "theory")
+    return charts.titled(chart, title, height=400)
 
 
 def error(power: pd.DataFrame, title: str, says: str) -> alt.LayerChart:
@@ -136,7 +154,7 @@ def spectrum(frame: pd.DataFrame, rings: pd.DataFrame, title: str, reach: float)
     ).encode(x="zero:Q")
     dots = alt.Chart(frame.assign(what="λ")).mark_point(filled=True, size=130, opacity=1)
     dots = dots.encode(x=x, y=y, color=charts.classes("what:N", ["λ"], legend=""), tooltip=list(frame))
-    says = "Dots: λ. Dashed circles: |λ|. Blue circles: σ₁ and σ₂"
+    says = "Dots: λ. Dashed: |λ|. Blue: σ₁ and σ₂"
     chart = (axes + lines + dots).resolve_scale(color="independent")
     return charts.titled(chart, title, says, height=400)
 
@@ -163,28 +181,30 @@ def side_by_side(*drawn: tuple[Any, str], main: int = -1) -> None:
             (page.main if i == main else page.chart)(chart, alt=text)
 
 
-def at(angle: float) -> str:
-    return f"{angle:.3g}°"
+def short(value: float) -> str:
+    return number(float(f"{value:.4g}"))
 
 
 page = ui.open_page("eigen_explorer")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
-(a, b), (c, d) = ([number(entry) for entry in row] for row in result.matrix)
+(a, b), (c, d) = ([short(entry) for entry in row] for row in result.matrix)
 lines, power, values = tables["directions"], tables["power"], tables["spectrum"]
 kept, det, sigma = lines[lines.kind == KINDS[0]], summary["determinant"], lines.stretch.tail(2).tolist()
-lams = [number(value) for value in values.real] if not summary["imaginary_part"] else []
-pair = f"{number(values.real[0])} ± {number(values.imaginary[0])}i" if not lams else " and ".join(lams)
+lams = [short(value) for value in values.real] if not summary["imaginary_part"] else []
+pair = f"{short(values.real[0])} ± {short(values.imaginary[0])}i" if not lams else " and ".join(lams)
 why = next(claim.unmet for claim in page.outcome.claims if claim.id == "2.1-eig-05")
 
 st.markdown(
     rf"$A = \begin{{pmatrix}} {a} & {b} \\ {c} & {d} \end{{pmatrix}}$ with $\lambda$ = {pair}, "
-    rf"$\sigma$ = {number(sigma[0])} and {number(sigma[1])}, determinant {number(det)}."
+    rf"$\sigma$ = {short(sigma[0])} and {short(sigma[1])}, determinant {short(det)}."
 )
 if settings.preset != "your own":
     words = f"This is the preset *{settings.preset}*. The four entries wait until you choose *your own*."
     st.info(words, icon=":material/lock:")
 
-stay = " and ".join(f"{at(row.direction)} (λ = {row.stretch:.3g})" for row in kept.itertuples())
+rises = (kept.direction > 150) | ((kept.direction > 25) & (det >= 0) & (kept.index > 0))
+kept = kept.assign(align=rises.map({True: "right", False: "left"}))
+stay = " and ".join(f"{short(row.direction)}° (λ = {short(row.stretch)})" for row in kept.itertuples())
 turn = tables["circle"].turn
 seen = {0: f"No direction stays: each is turned by {turn.min():.0f}° to {turn.max():.0f}°",
         1: f"One direction stays, {stay}: the curve only touches",
@@ -193,12 +213,14 @@ if turn.min() == turn.max() and not len(kept):
     seen = f"No direction stays: each is turned by {turn.min():.0f}°"
 if result.every:
     seen = "Every direction stays: A only stretches" if sigma[0] else "The zero matrix leaves no direction"
-shape = f"The circle becomes an ellipse with radii {number(sigma[0])} and {number(sigma[1])}"
+shape = f"The circle becomes an ellipse with radii {short(sigma[0])} and {short(sigma[1])}"
+if abs(sigma[0] - sigma[1]) < 1e-9:
+    shape = f"The circle stays a circle, of radius {short(sigma[0])}"
 if not sigma[1]:
     shape = "The circle collapses onto a line" if sigma[0] else "Everything lands on zero"
-says = "Below zero determinant the curve falls by a full turn, so it meets both kinds of line"
-if det >= 0:
-    says = "A direction stays where the curve meets a dashed line"
+says = "It stays where the curve meets a dashed line"
+if det < 0:
+    says = "ad − bc < 0: the curve falls by a full turn"
 side_by_side(
     (ellipse(tables["circle"], lines, shape, 1.25 * max(1, sigma[0])),
      f"{shape}. Kept directions: {stay or 'none'}. The slider turns v and shows Av."),
@@ -215,7 +237,7 @@ with left:
     if club_shown:
         drawing = club(tables["members"], tables["links"], places)
     else:
-        title = f"The arrow swings to v₁, at {at(kept.direction.iloc[0])}" if not why else "The arrow xₖ"
+        title = f"The arrow swings to v₁, at {short(kept.direction.iloc[0])}°" if not why else "The arrow xₖ"
         drawing = walk(tables["iterates"], lines, title)
     page.chart(drawing, alt=places if club_shown else f"Power iteration from {settings.start}° on.")
 with right:
@@ -225,8 +247,8 @@ with right:
         says = "Dashed: C·|λ₂/λ₁|ᵏ" if "double" not in why else "Dashed: what the shear adds up to, about 1/k"
         page.chart(
             error(power, title, says),
-            alt=f"{title}. Error against step, from {number(power.error.iloc[0])} to "
-            f"{number(power.error.iloc[-1])}; predicted at the end {number(power.predicted.iloc[-1])}.",
+            alt=f"{title}. Error against step, from {short(power.error.iloc[0])} to "
+            f"{short(power.error.iloc[-1])}; predicted at the end {short(power.predicted.iloc[-1])}.",
         )
     else:
         st.info(f"{why[0].upper()}{why[1:]}. There is no error to fall.", icon=":material/sync:")
@@ -238,7 +260,7 @@ if club_shown:
 
 st.header("What every matrix does: turn, stretch, turn")
 before, _, signed, after = result.parts[0]
-title = f"Stretch by {number(sigma[0])} and {number(signed)}"
+title = f"Stretch by {short(sigma[0])} and {short(signed)}"
 title += ": the letter comes out mirrored" if signed < 0 and det else " between two turns"
 plot = f"λ = {pair}, off the real line: nothing real stays" if not lams else f"λ = {pair}"
 normal = abs(values["size"][0] - sigma[0]) < 1e-9
@@ -261,9 +283,9 @@ title = (
 share = (dots.imaginary == 0).mean()
 on = f"{share:.0%} of the eigenvalues of 300 random 4 × 4 matrices are real"
 side_by_side(
-    (all_real(random, title, f"{settings.draws:,} matrices each. Dashes: 2 to the power −n(n−1)/4"),
+    (all_real(random, title, f"{settings.draws:,} of each. Dashes: 2 to the −n(n−1)/4"),
      ", ".join(f"{r.n}: {r.measured:.4f}, predicted {r.predicted:.4f}" for r in random.itertuples())),
-    (cloud(dots, on, "Blue: real. The others come in pairs, above and below"), on),
+    (cloud(dots, on, "Blue: real. The others come in pairs"), on),
 )  # fmt: skip
 
 page.close()
