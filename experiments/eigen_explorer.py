@@ -18,7 +18,10 @@ $$
   **defective**. If $A$ is symmetric, they can be chosen at right angles
 
 $$
-x_{k+1} = \frac{A x_k}{\lVert A x_k \rVert}, \qquad
+x_{k+1} = \frac{A x_k}{\lVert A x_k \rVert}
+$$
+
+$$
 \tan\angle(x_k, v_1) \approx C \left|\frac{\lambda_2}{\lambda_1}\right|^k
 $$
 
@@ -26,7 +29,10 @@ $$
   step. $C$ says how much there was at first. Two eigenvalues of the same size leave nothing to wait for
 
 $$
-A = R_u \begin{pmatrix} \sigma_1 & 0 \\ 0 & \pm\sigma_2 \end{pmatrix} R_v^\top, \qquad
+A = R_u \begin{pmatrix} \sigma_1 & 0 \\ 0 & \pm\sigma_2 \end{pmatrix} R_v^\top
+$$
+
+$$
 \sigma_1 \ge |\lambda| \ge \sigma_2
 $$
 
@@ -154,8 +160,8 @@ def eigenvalues(matrix: Array) -> Complex:
     """
     trace, det, disc = invariants(matrix)
     if disc < 0:
-        root = np.sqrt(-disc) * 1j
-        return np.array([trace + root, trace - root], dtype=complex) / 2
+        half = complex(trace, np.sqrt(-disc)) / 2
+        return np.array([half, half.conjugate()], dtype=complex)
     first = (trace + (1.0 if trace >= 0 else -1.0) * np.sqrt(disc)) / 2
     return np.array([first, det / first if first else 0.0], dtype=complex)
 
@@ -839,7 +845,7 @@ def _directions(result: Result) -> pd.DataFrame:
     return pd.DataFrame(
         {"kind": ["eigenvector"] * m + ["singular vector"] * 2,
          "name": [f"λ{'₁₂'[i]} = {values[i]:.4g}".replace("-", "−") for i in range(m)]
-         + [f"σ{'₁₂'[i]} = {abs(result.parts[0, 1 + i]):.4g}" for i in range(2)],
+         + [f"σ{'₁₂'[i]} = {abs(round(result.parts[0, 1 + i], 9)):.4g}" for i in range(2)],
          "direction": np.degrees(angles) % 180, "turn": level,
          "stretch": [*values[:m], *np.abs(result.parts[0, 1:3])],
          "x": at[:, 0], "y": at[:, 1], "image_x": image[:, 0], "image_y": image[:, 1]}

@@ -76,7 +76,7 @@ def turns(main: pd.DataFrame, kept: pd.DataFrame, title: str, says: str) -> alt.
     where = f"datum.value % 180 ? datum.label + '°' : {where}"
     axis = alt.Axis(values=list(range(-540, 541, 90)), labelExpr=where)
     y = alt.Y("turn:Q", title="turn from v to Av", axis=axis)
-    low, high = min(main.turn.min(), -180), max(main.turn.max(), 180)
+    low, high = min(-180, main.turn.min()), max(180, main.turn.max())  # in this order also for NaN
     chart = charts.measured_line(main, x, y)
     for level in range(-540, 541, 180):
         if low - 1 <= level <= high + 1:
@@ -182,14 +182,19 @@ def side_by_side(*drawn: tuple[Any, str], main: int = -1) -> None:
 
 
 def short(value: float) -> str:
-    return number(float(f"{value:.4g}"))
+    """Four digits; what is only rounding is 0."""
+    return number(float(f"{round(value, 9):.4g}"))
 
 
 page = ui.open_page("eigen_explorer")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
 (a, b), (c, d) = ([short(entry) for entry in row] for row in result.matrix)
 lines, power, values = tables["directions"], tables["power"], tables["spectrum"]
-kept, det, sigma = lines[lines.kind == KINDS[0]], summary["determinant"], lines.stretch.tail(2).tolist()
+kept, det, sigma = (
+    lines[lines.kind == KINDS[0]],
+    summary["determinant"],
+    lines.stretch.tail(2).round(9).tolist(),
+)
 lams = [short(value) for value in values.real] if not summary["imaginary_part"] else []
 pair = f"{short(values.real[0])} ± {short(values.imaginary[0])}i" if not lams else " and ".join(lams)
 why = next(claim.unmet for claim in page.outcome.claims if claim.id == "2.1-eig-05")
@@ -206,15 +211,14 @@ rises = (kept.direction > 150) | ((kept.direction > 25) & (det >= 0) & (kept.ind
 kept = kept.assign(align=rises.map({True: "right", False: "left"}))
 stay = " and ".join(f"{short(row.direction)}° (λ = {short(row.stretch)})" for row in kept.itertuples())
 turn = tables["circle"].turn
-seen = {0: f"No direction stays: each is turned by {turn.min():.0f}° to {turn.max():.0f}°",
+least, most = (f"{degrees:.0f}°" for degrees in (turn.min(), turn.max()))
+seen = {0: f"No direction stays: each is turned by {least}" + f" to {most}" * (least != most),
         1: f"One direction stays, {stay}: the curve only touches",
         2: f"Two directions stay on their line: {stay}"}[len(kept)]  # fmt: skip
-if turn.min() == turn.max() and not len(kept):
-    seen = f"No direction stays: each is turned by {turn.min():.0f}°"
 if result.every:
     seen = "Every direction stays: A only stretches" if sigma[0] else "The zero matrix leaves no direction"
 shape = f"The circle becomes an ellipse with radii {short(sigma[0])} and {short(sigma[1])}"
-if abs(sigma[0] - sigma[1]) < 1e-9:
+if sigma[0] == sigma[1]:
     shape = f"The circle stays a circle, of radius {short(sigma[0])}"
 if not sigma[1]:
     shape = "The circle collapses onto a line" if sigma[0] else "Everything lands on zero"
@@ -222,7 +226,7 @@ says = "It stays where the curve meets a dashed line"
 if det < 0:
     says = "ad − bc < 0: the curve falls by a full turn"
 side_by_side(
-    (ellipse(tables["circle"], lines, shape, 1.25 * max(1, sigma[0])),
+    (ellipse(tables["circle"], lines, shape, 1.35 * max(1, sigma[0])),
      f"{shape}. Kept directions: {stay or 'none'}. The slider turns v and shows Av."),
     (turns(tables["main"], kept, seen, says), f"Angle from v to Av against the direction of v. {seen}."),
     main=1,
@@ -243,15 +247,15 @@ with left:
 with right:
     if power.log10_error.notna().any():
         rate = summary["karate_rate" if club_shown else "rate"]
-        title = f"Each step leaves {rate:.4g} of the error" if not why else why[0].upper() + why[1:]
+        title = f"Each step leaves {short(rate)} of the error" if not why else why[0].upper() + why[1:]
         says = "Dashed: C·|λ₂/λ₁|ᵏ" if "double" not in why else "Dashed: what the shear adds up to, about 1/k"
         page.chart(
             error(power, title, says),
-            alt=f"{title}. Error against step, from {short(power.error.iloc[0])} to "
-            f"{short(power.error.iloc[-1])}; predicted at the end {short(power.predicted.iloc[-1])}.",
+            alt=f"{title}. Error against step, from {number(power.error.iloc[0])} to "
+            f"{number(power.error.iloc[-1])}; predicted at the end {number(power.predicted.iloc[-1])}.",
         )
     else:
-        st.info(f"{why[0].upper()}{why[1:]}. There is no error to fall.", icon=":material/sync:")
+        st.info(f"{why[0].upper()}{why[1:]}. There is no error to draw.", icon=":material/sync:")
 if club_shown:
     st.caption(
         "The matrix is 34 × 34: 1 where two members met outside the club. Step after step, each member gets "
@@ -263,7 +267,7 @@ before, _, signed, after = result.parts[0]
 title = f"Stretch by {short(sigma[0])} and {short(signed)}"
 title += ": the letter comes out mirrored" if signed < 0 and det else " between two turns"
 plot = f"λ = {pair}, off the real line: nothing real stays" if not lams else f"λ = {pair}"
-normal = abs(values["size"][0] - sigma[0]) < 1e-9
+normal = abs(values["size"][0] - sigma[0]) < 1e-8
 if lams:
     plot += ": |λ| and σ agree, A is normal" if normal else ": the circles of |λ| lie between those of σ"
 reach = 1.2 * max(sigma[0], 0.5)
