@@ -156,14 +156,17 @@ def invariants(matrix: Array) -> tuple[float, float, float]:
 def eigenvalues(matrix: Array) -> Complex:
     """Both roots of $λ^2 - tλ + Δ$ (2,), the larger in size first; of equal ones + before −.
 
-    The second is Δ over the first, which loses no digits where the two nearly cancel.
+    The second is Δ over the first, which loses no digits where the two nearly cancel; but λ, λ and λ, −λ
+    come out the same in size to the last digit.
     """
     trace, det, disc = invariants(matrix)
     if disc < 0:
         half = complex(trace, np.sqrt(-disc)) / 2
         return np.array([half, half.conjugate()], dtype=complex)
-    first = (trace + (1.0 if trace >= 0 else -1.0) * np.sqrt(disc)) / 2
-    return np.array([first, det / first if first else 0.0], dtype=complex)
+    root = (1.0 if trace >= 0 else -1.0) * np.sqrt(disc)
+    first = (trace + root) / 2
+    second = det / first if trace and disc else (trace - root) / 2
+    return np.array([first, second], dtype=complex)
 
 
 def eigenvector(matrix: Array, value: complex) -> Complex:

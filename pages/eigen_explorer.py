@@ -65,7 +65,8 @@ def axes_of(lines: pd.DataFrame, end: str, x: alt.X, y: alt.Y, past: float, lege
     named = both.transform_calculate(length=length, upper="datum.y_end || datum.x_end")
     named = named.transform_filter(f"datum.length && (datum.kind == '{KINDS[0]}') == (datum.upper > 0)")
     named = named.transform_calculate(
-        x_end=f"datum.x_end * (1 + {past} / datum.length)", y_end=f"datum.y_end * (1 + {past} / datum.length)"
+        x_end=f"datum.x_end * (1 + 1.5 * {past} / datum.length)",
+        y_end=f"datum.y_end * (1 + {past} / datum.length)",
     ).mark_text(fontWeight=600)
     return chart + named.encode(x=across, y=up, text="name:N", color=colour)
 

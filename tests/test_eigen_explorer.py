@@ -197,6 +197,7 @@ def test_the_challenges_have_the_answers_of_the_formulas():
         ({"preset": "rotation"}, "2.1-eig-01", "no direction is kept"),
         ({"preset": "rotation"}, "2.1-eig-05", "no unique dominant direction"),
         ({"preset": "reflection"}, "2.1-eig-05", "no unique dominant direction"),
+        ({"a": 3.0, "b": -2.0, "c": 1.0, "d": -3.0}, "2.1-eig-05", "λ and −λ"),  # λ = ±√7
         ({"start": 135, "steps": 20}, "2.1-eig-05", "lies on v₂"),
         ({"b": 0.0, "c": 0.0, "start": 0}, "2.1-eig-05", "lies on v₁"),
         ({"start": 134, "steps": 1}, "2.1-eig-05", "too few steps"),
