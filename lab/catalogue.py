@@ -51,6 +51,12 @@ def _ids(prefix: str, count: int) -> tuple[str, ...]:
 
 EXPERIMENTS = (
     Experiment(
+        "eigen_explorer", "2.1", "Eigenvectors",
+        "What does a matrix leave pointing the same way?",
+        "instant", "explore", (*_ids("2.1-eig", 5), "2.1-svd-02"),
+        preview=("main", "direction", "turn"), preview_claim="2.1-eig-01",
+    ),
+    Experiment(
         "pca_digits", "2.1", "PCA on digits",
         "How many directions carry a handwritten digit?",
         "instant", "grid_on", _ids("2.1-pca", 5),

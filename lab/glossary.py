@@ -61,6 +61,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Shrinking the weights beside the gradient step (AdamW), not through the gradient.",
         "optimizer_race",
     ),
+    "defective matrix": (
+        "A matrix with too few eigenvectors to be written QΛQ⁻¹.",
+        "eigen_explorer",
+    ),
     "Dirichlet energy": (
         "How much a signal differs between neighbours of a graph; zero when over-smoothed.",
         "gcn_cora",
@@ -80,6 +84,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "effective sample size": (
         "How many independent draws a correlated chain is worth for a mean.",
         "mcmc_vi",
+    ),
+    "eigenvector": (
+        "A vector that a matrix leaves on its line, stretched by its eigenvalue.",
+        "eigen_explorer",
     ),
     "ELBO": (
         "A lower bound of the log-likelihood that EM raises in turns.",
@@ -193,6 +201,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Heavy ball with the gradient taken where the momentum is about to lead.",
         "optimizer_race",
     ),
+    "normal matrix": (
+        "One that commutes with its transpose; its singular values are its |λ|.",
+        "eigen_explorer",
+    ),
     "over-smoothing": (
         "Deep graph networks make all nodes alike.",
         "gcn_cora",
@@ -204,6 +216,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "positive predictive value": (
         "The share of positive tests that are right; falls with the base rate.",
         "bayes_base_rate",
+    ),
+    "power iteration": (
+        "Multiplying by a matrix again and again until only its strongest direction is left.",
+        "eigen_explorer",
     ),
     "principal component": (
         "A direction of largest variance, given those before it.",
