@@ -61,6 +61,7 @@ EXPERIMENTS = (
         "How many directions carry a handwritten digit?",
         "instant", "grid_on", _ids("2.1-pca", 5),
         preview=("spectrum", "component", "cumulative_share"), preview_claim="2.1-pca-02",
+        read_first=("eigen_explorer",),
     ),
     Experiment(
         "svd_low_rank", "2.1", "Low-rank SVD",
@@ -88,7 +89,8 @@ EXPERIMENTS = (
             "2.2-ad-04", *_ids("2.7-topo", 2), *_ids("2.7-autograd", 1), *_ids("2.7-dfs", 1),
         ),
         preview=("slide", "input", "gradient"), preview_claim="2.2-ad-03",
-        preview_settings=(("graph", "small layer"),), read_first=("taylor_curvature",),
+        preview_settings=(("graph", "small layer"),),
+        read_first=("taylor_curvature",),
     ),
     Experiment(
         "signal_propagation", "2.2", "Signal through depth",
@@ -96,6 +98,7 @@ EXPERIMENTS = (
         "instant", "waterfall_chart", (*_ids("2.2-vanish", 3), *_ids("2.3-init", 2)),
         preview=("main", "layer", "log10_measured"), preview_claim="2.2-vanish-02",
         preview_settings=(("init", "LeCun"), ("width", 64)),
+        read_first=("autograd_graph",),
     ),
     Experiment(
         "bayes_base_rate", "2.3", "Base rates",
@@ -119,16 +122,18 @@ EXPERIMENTS = (
         preview_settings=(("replacement", False),),
     ),
     Experiment(
-        "mcmc_vi", "2.4", "Sampling and VI",
-        "What do sampling and VI get wrong?",
-        "instant", "route", (*_ids("2.4-mcmc", 1), *_ids("2.4-vi", 1)),
-        preview=("sweep", "log10_step", "log10_ess"), preview_claim="2.4-vi-01",
-    ),
-    Experiment(
         "em_gmm", "2.4", "EM on a Gaussian mixture",
         "Does EM always climb, and where does it end?",
         "instant", "bubble_chart", _ids("2.4-em", 5),
         preview=("climb", "half_step", "log_likelihood"), preview_claim="2.4-em-02",
+        read_first=("bayes_base_rate",),
+    ),
+    Experiment(
+        "mcmc_vi", "2.4", "Sampling and VI",
+        "What do sampling and VI get wrong?",
+        "instant", "route", (*_ids("2.4-mcmc", 1), *_ids("2.4-vi", 1)),
+        preview=("sweep", "log10_step", "log10_ess"), preview_claim="2.4-vi-01",
+        read_first=("bayes_base_rate",),
     ),
     Experiment(
         "entropy_perplexity", "2.5", "Entropy and perplexity",
@@ -142,13 +147,14 @@ EXPERIMENTS = (
         "When does the divergence cover both modes, and when does it choose one?",
         "instant", "call_split", _ids("2.5-kl", 7),
         preview=("main", "separation", "centre"), preview_claim="2.5-kl-05",
+        read_first=("entropy_perplexity",),
     ),
     Experiment(
         "gd_lr_sweep", "2.6", "Learning-rate sweep",
         "Where is the edge of stability?",
         "instant", "trending_down", (*_ids("2.6-gd", 5), *_ids("2.2-gd", 1)),
         preview=("main", "multiple", "log10_excess_loss"), preview_claim="2.2-gd-01",
-        read_first=("pca_digits",),
+        read_first=("eigen_explorer", "taylor_curvature"),
     ),
     Experiment(
         "sgd_noise", "2.6", "SGD noise",
@@ -167,13 +173,14 @@ EXPERIMENTS = (
         ),
         preview=("main", "rotation", "log10_loss"), preview_claim="2.6-adam-03",
         preview_settings=(("networks", 3),),
-        read_first=("gd_lr_sweep", "sgd_noise"),
+        read_first=("sgd_noise",),
     ),
     Experiment(
         "message_passing", "2.7", "Message passing",
         "How far, and how finely, does a graph network see?",
         "instant", "forum", (*_ids("2.7-mp", 4), *_ids("2.7-sage", 1), *_ids("2.7-gin", 1)),
         preview=("main", "layers", "seen"), preview_claim="2.7-mp-01",
+        read_first=("eigen_explorer",),
     ),
     Experiment(
         "gcn_cora", "2.7", "GCN on Cora",
@@ -181,7 +188,7 @@ EXPERIMENTS = (
         "training", "hub", (*_ids("2.7-gcn", 3), *_ids("2.7-gat", 1), *_ids("2.7-gnn", 1)),
         preview=("main", "epoch", "test_accuracy"), preview_claim="2.7-gcn-02",
         preview_settings=(("compare", "none"), ("seeds", 1)),
-        read_first=("sgd_noise",),
+        read_first=("message_passing", "sgd_noise"),
     ),
     Experiment(
         "transe_kg", "2.7", "TransE on a knowledge graph",

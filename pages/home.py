@@ -25,7 +25,6 @@ def sparkline(row: Experiment, outcome: Outcome) -> alt.Chart:
 def card(row: Experiment) -> Any:
     """The words of a card; the place for its live result is filled once all cards can be read."""
     with st.container(border=True, height="stretch", key=f"card_{row.name}"):
-        st.caption(CHAPTERS[row.chapter])
         st.page_link(f"pages/{row.name}.py", label=f"**{row.title}**", icon=f":material/{row.icon}:")
         st.markdown(row.question)
         return st.empty()
@@ -45,10 +44,10 @@ def live(row: Experiment, place: Any) -> None:
 
 
 def learning_path() -> alt.LayerChart:
-    """Each experiment to the right of those to read first."""
+    """A line for each experiment, in the catalogue's order, each to the right of those to read first."""
     depth: dict[str, int] = {}
     for row in EXPERIMENTS:
-        depth[row.name] = 1 + max((depth.get(before, 0) for before in row.read_first), default=-1)
+        depth[row.name] = 1 + max((depth[before] for before in row.read_first), default=-1)
     rows = [
         {"name": r.name, "title": r.title, "x": depth[r.name], "y": i, "url": r.name}
         for i, r in enumerate(EXPERIMENTS)
@@ -60,17 +59,14 @@ def learning_path() -> alt.LayerChart:
         for b in r.read_first
     ]
     hidden: dict[str, Any] = {"axis": None}
-    x = alt.X("x:Q", scale=alt.Scale(domain=[-0.1, max(depth.values()) + 0.1]), **hidden)
-    y = alt.Y("y:Q", scale=alt.Scale(reverse=True, padding=16), **hidden)
-    lines = (
-        alt.Chart(pd.DataFrame(edges), height=260).mark_rule(opacity=0.5).encode(x=x, y=y, x2="x2", y2="y2")
-    )
+    last = max(depth.values())
+    x = alt.X("x:Q", scale=alt.Scale(domain=[-0.1, last + 0.9]), **hidden)
+    y = alt.Y("y:Q", scale=alt.Scale(reverse=True, domain=[-0.7, len(rows) - 0.3], nice=False), **hidden)
+    lines = alt.Chart(pd.DataFrame(edges), height=26 * len(rows)).mark_rule(opacity=0.3)
     dots = alt.Chart(pd.DataFrame(rows)).encode(x=x, y=y, href="url:N", tooltip="title:N")
-    first = dots.transform_filter(alt.datum.x < max(depth.values()))
-    last = dots.transform_filter(alt.datum.x == max(depth.values()))
-    names = first.mark_text(align="left", dx=6, dy=-9, fontSize=13).encode(text="title:N")
-    names += last.mark_text(align="right", dx=-4, dy=-9, fontSize=13).encode(text="title:N")
-    return charts.paint(lines, "theory") + charts.paint(dots.mark_circle(size=110), "measured") + names
+    names = dots.mark_text(align="left", dx=9, fontSize=13).encode(text="title:N")
+    lines = charts.paint(lines.encode(x=x, y=y, x2="x2", y2="y2"), "theory")
+    return lines + charts.paint(dots.mark_circle(size=110, opacity=1), "measured") + names
 
 
 boot.guard()
@@ -94,10 +90,14 @@ found = search.find(query or "")
 if not found:
     st.info("Nothing contains all of these words. Try fewer.", icon=":material/search_off:")
 places = []
-for start in range(0, len(found), 3):
-    for column, name in zip(st.columns(3), found[start : start + 3], strict=False):
-        with column:
-            places.append((BY_NAME[name], card(BY_NAME[name])))
+for chapter, title in CHAPTERS.items():
+    names = [row.name for row in EXPERIMENTS if row.chapter == chapter and row.name in found]
+    if names:
+        st.subheader(title, anchor=False)
+    for start in range(0, len(names), 3):
+        for column, name in zip(st.columns(3), names[start : start + 3], strict=False):
+            with column:
+                places.append((BY_NAME[name], card(BY_NAME[name])))
 
 st.header("What leads to what", anchor="path")
 path = learning_path()

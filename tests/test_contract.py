@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from lab import contract
-from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS
+from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS, MENU
 from lab.contract import Claim, Settings, allowed, bounds, choices, control, extra, grid, problems
 from lab.evaluate import ROOT, evaluate, load, report
 from tests.conftest import outcome_of
@@ -48,10 +48,14 @@ def test_claim_ids_stand_in_the_catalogue_once():
     assert len(ids) == len(set(ids))
 
 
-def test_rows_name_real_chapters_and_real_prerequisites():
+def test_rows_name_real_chapters_and_prerequisites_that_come_before():
+    assert [row.chapter for row in EXPERIMENTS] == sorted(row.chapter for row in EXPERIMENTS)
+    before: set[str] = set()
     for row in EXPERIMENTS:
         assert row.chapter in CHAPTERS
-        assert set(row.read_first) <= set(NAMES) - {row.name}
+        assert row.chapter in MENU
+        assert set(row.read_first) <= before
+        before.add(row.name)
 
 
 @pytest.mark.parametrize("name", NAMES)
