@@ -60,7 +60,7 @@ def learning_path() -> alt.LayerChart:
     ]
     hidden: dict[str, Any] = {"axis": None}
     last = max(depth.values())
-    x = alt.X("x:Q", scale=alt.Scale(domain=[-0.1, last + 0.9]), **hidden)
+    x = alt.X("x:Q", scale=alt.Scale(domain=[-0.1, last + 1.2]), **hidden)
     y = alt.Y("y:Q", scale=alt.Scale(reverse=True, domain=[-0.7, len(rows) - 0.3], nice=False), **hidden)
     lines = alt.Chart(pd.DataFrame(edges), height=26 * len(rows)).mark_rule(opacity=0.3)
     dots = alt.Chart(pd.DataFrame(rows)).encode(x=x, y=y, href="url:N", tooltip="title:N")
