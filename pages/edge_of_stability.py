@@ -34,15 +34,22 @@ def sharpness(walks: pd.DataFrame, main: pd.DataFrame, tolerance: float, title: 
     chart += charts.measured_line(main, x, y, point=len(main) < 5)
     if edge < 2 * walks.sharpness.max():
         chart += charts.horizontal(edge, f"2/α = {edge:.3g}")
-    return charts.titled(chart, title, more, height=360)
+    return charts.titled(chart, title, more, height=420)
+
+
+def powers(values: pd.Series) -> alt.Axis:
+    """Ticks at 1, 2 and 5 times the powers of ten; at the powers alone where there are many."""
+    low, high = values[values > 0].min(), values.max()
+    marks = (1, 2, 5) if high < 300 * low else (1,)
+    ticks = [m * 10.0**n for n in range(-18, 10) for m in marks]
+    return alt.Axis(values=[t for t in ticks if low / 2 <= t <= high * 2], format="~g")
 
 
 def losses(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     x = alt.X("step:Q", title="step", scale=alt.Scale(domain=[0, chosen.steps], nice=False))
     shown = frame[frame.loss < 20 * frame.loss.iloc[0]]
-    y = alt.Y(
-        "loss:Q", title="loss (log)", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="~g")
-    )
+    y = alt.Y("loss:Q", title="loss (log)", axis=powers(shown.loss))
+    y.scale = alt.Scale(type="log", nice=False)
     thin = alt.Chart(shown[shown.rate < chosen.alpha]).mark_line(strokeWidth=1.5, opacity=0.55)
     mine = shown[shown.rate == chosen.alpha]
     ups = alt.Chart(mine[mine.rose]).mark_point(filled=True, size=16, opacity=1).encode(x=x, y=y)
@@ -51,22 +58,23 @@ def losses(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     names = alt.Chart(ends).mark_text(align="right", dx=-2, dy=-8).encode(x=x, y=y, text="text:N")
     chart = charts.paint(thin.encode(x=x, y=y, detail="rate:N"), "measured") + charts.paint(names, "measured")
     chart += charts.measured_line(mine, x, y) + charts.paint(ups, "violation")
-    return charts.titled(chart, title, more, height=360)
+    return charts.titled(chart, title, more, height=420)
 
 
 def valley(slices: pd.DataFrame, frames: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     at = charts.scrubber(LOOK, "look", int(frames.frame.max()), int(frames.frame.max()))
     now = f"datum.frame == {LOOK}"
     x = alt.X("place:Q", title="along u, from the bottom", scale=alt.Scale(nice=False))
-    high = 1.4 * frames[["from_loss", "to_loss"]].max().max()
-    y = alt.Y("loss:Q", title="loss", scale=alt.Scale(domain=[0, high], nice=False))
+    high = slices.parabola.max()
+    y = alt.Y("height:Q", title="loss above the bottom", axis=alt.Axis(tickCount=5))
+    y.scale = alt.Scale(domain=[-high / 15, high], nice=False)
     base = alt.Chart(slices).transform_filter(now)
     wall = charts.paint(base.mark_line(strokeWidth=2.5, clip=True).encode(x=x, y=y), "measured")
     touch = base.mark_line(strokeDash=[6, 4], strokeWidth=2, clip=True).encode(x=x, y="parabola:Q")
     step = alt.Chart(frames).transform_filter(now)
-    jump = step.mark_rule(strokeWidth=1.5).encode(x="from:Q", x2="to:Q", y="from_loss:Q", y2="to_loss:Q")
-    here = step.mark_point(filled=True, size=130, opacity=1).encode(x="from:Q", y="from_loss:Q")
-    there = step.mark_point(size=110, strokeWidth=2, opacity=1).encode(x="to:Q", y="to_loss:Q")
+    jump = step.mark_rule(strokeWidth=1.5).encode(x="from:Q", x2="to:Q", y="from_height:Q", y2="to_height:Q")
+    here = step.mark_point(filled=True, size=130, opacity=1).encode(x="from:Q", y="from_height:Q")
+    there = step.mark_point(size=110, strokeWidth=2, opacity=1).encode(x="to:Q", y="to_height:Q")
     words = step.transform_calculate(
         text="'step ' + datum.step + ': αS = ' + format(datum.rate_times_sharpness, '.2f')"
     )
@@ -74,39 +82,39 @@ def valley(slices: pd.DataFrame, frames: pd.DataFrame, title: str, more: str) ->
     chart = wall.add_params(at) + charts.paint(touch, "theory")
     for layer in (jump, here, there, words):
         chart += charts.paint(layer, "measured")
-    return charts.titled(chart, title, more, height=340)
+    return charts.titled(chart, title, more, height=390)
 
 
 def rule(steps: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     named = steps.assign(kind=["violation" if up > 0 else "measured" for up in steps.change])
     x = alt.X("rate_times_curvature:Q", title="rate × curvature along the step, α·s̄")
-    y = alt.Y("change:Q", title="change of loss ÷ promised descent")
+    y = alt.Y("change:Q", title="change ÷ promised descent")
     dots = alt.Chart(named).mark_point(filled=True, size=70, opacity=0.9)
     dots = dots.encode(x=x, y=y, color=charts.kind(), tooltip=["step", "rate_times_curvature", "change"])
     law = charts.theory_line(steps.sort_values("rate_times_curvature"), x, "predicted:Q")
-    return charts.titled(law + dots + charts.vertical(2, "2"), title, more, height=340)
+    return charts.titled(law + dots + charts.vertical(2, "2"), title, more, height=390)
 
 
 def cycle(main: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
-    seen = main[main.step >= main.step.max() * 0.2].assign(log10=lambda f: f.zigzag)
+    seen = main[main.step >= main.step.max() * 0.2]
     x = alt.X("rate_times_sharpness:Q", title="α·S", scale=alt.Scale(zero=False))
-    y = alt.Y("zigzag:Q", title="size of the zigzag (log)", axis=alt.Axis(format=".0e", tickCount=5))
+    y = alt.Y("zigzag:Q", title="size of the zigzag (log)", axis=powers(seen.zigzag))
     y.scale = alt.Scale(type="log")
     base = alt.Chart(seen).encode(x=x, y=y, tooltip=["step", "rate_times_sharpness", "zigzag"])
     path = base.mark_line(strokeWidth=1, opacity=0.7).encode(order="step:Q")
     dots = base.mark_point(filled=True, size=45).encode(opacity=alt.Opacity("step:Q", legend=None))
     chart = charts.paint(path, "measured") + charts.paint(dots, "measured")
-    return charts.titled(chart + charts.vertical(2, "2"), title, more, height=340)
+    return charts.titled(chart + charts.vertical(2, "2"), title, more, height=390)
 
 
 def frozen(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     x = alt.X("step:Q", title="step", scale=alt.Scale(nice=False, zero=False))
-    y = alt.Y("network:Q", title="loss (log)", axis=alt.Axis(format="~g")).scale(type="log", zero=False)
-    most = 100 * frame.network.max()
-    off = alt.Chart(frame[frame.quadratic.between(0, most, inclusive="neither")])
-    off = off.mark_line(strokeWidth=2, strokeDash=[2, 2]).encode(x=x, y="quadratic:Q")
-    chart = charts.measured_line(frame, x, y) + charts.paint(off, "violation")
-    return charts.titled(chart, title, more, height=340)
+    seen = frame[(frame.network > 0) & (frame.quadratic > 0)]
+    y = alt.Y("network:Q", title="slope along u, |uᵀg| (log)", axis=powers(seen.quadratic))
+    y.scale = alt.Scale(type="log", zero=False)
+    off = alt.Chart(seen).mark_line(strokeWidth=2.5).encode(x=x, y="quadratic:Q")
+    chart = charts.measured_line(seen, x, y) + charts.paint(off, "violation")
+    return charts.titled(chart + charts.theory_line(seen, x, "predicted:Q"), title, more, height=380)
 
 
 page = ui.open_page("edge_of_stability")
@@ -167,14 +175,14 @@ if alive:
         page.chart(cycle(tables["main"], title, more), alt=f"Size of the zigzag against αS. {title}.")
     with right:
         last, factor = tables["frozen"].iloc[-1], page.outcome.claims[-1].predicted
-        title = f"Frozen, the curvature multiplies the zigzag by {factor:.3g} a step: the loss explodes"
-        if abs(factor) < 1:
-            title = "Frozen here, below the edge, the curvature lets the loss settle"
-        more = f"Solid: the network. Dotted: the parabola frozen at step {tables['frozen'].step.iloc[0]}"
+        title = f"Freeze the curvature, and the zigzag grows by the factor {factor:.3g} a step"
+        if abs(factor) <= 1:
+            title = "Here the curvature is below the edge: frozen, it lets the zigzag fade"
+        more = "Blue: the network. Red: the quadratic that touches it where the last fifth begins"
         page.chart(
             frozen(tables["frozen"], title, more),
-            alt=f"{title}: after {chosen.steps // 5} steps {number(float(last.quadratic))}, the network "
-            f"{number(float(last.network))}.",
+            alt=f"{title}: after {chosen.steps // 5} steps the slope along u is {number(last.quadratic)}, "
+            f"predicted {number(last.predicted)}, and {number(last.network)} in the network.",
         )
 
 page.close()
