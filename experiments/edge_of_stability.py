@@ -294,7 +294,7 @@ def along_step(net: Problem, w: Array, step: Array) -> float:
 
 
 def walk_frozen(product: Callable[[Array], Array], g: Array, u: Array, rate: float, steps: int) -> Array:
-    """Descend the quadratic of this gradient (1, P) and curvature: uᵀg and |g| of each step (2, steps + 1)."""
+    """Descend the quadratic of this gradient (1, P) and curvature: uᵀg and |g| a step (2, steps + 1)."""
     rows = []
     for _ in range(steps + 1):
         rows.append((np.vdot(u, g), np.linalg.norm(g)))

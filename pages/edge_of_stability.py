@@ -17,7 +17,7 @@ def sharpness(walks: pd.DataFrame, main: pd.DataFrame, tolerance: float, title: 
     edge, T = 2 / chosen.alpha, chosen.steps
     x = alt.X("step:Q", title="step", scale=alt.Scale(domain=[0, T], nice=False))
     high = max(1.25 * edge, walks.sharpness.max()) if edge < 2 * walks.sharpness.max() else None
-    y = alt.Y("sharpness:Q", title="sharpness S", scale=alt.Scale(zero=False))
+    y = alt.Y("sharpness:Q", title="sharpness S", axis=alt.Axis(tickCount=6)).scale(zero=False)
     others = walks[walks.rate < chosen.alpha]
     thin = alt.Chart(others).mark_line(strokeWidth=1.5, opacity=0.55).encode(x=x, y=y, detail="rate:N")
     edges = others[others.edge < (high or others.sharpness.max() * 1.2)].groupby("rate").tail(1)
@@ -42,7 +42,8 @@ def powers(values: pd.Series) -> alt.Axis:
     low, high = values[values > 0].min(), values.max()
     marks = (1, 2, 5) if high < 300 * low else (1,)
     ticks = [m * 10.0**n for n in range(-18, 10) for m in marks]
-    return alt.Axis(values=[t for t in ticks if low / 2 <= t <= high * 2], format="~g")
+    shown = [t for t in ticks if low / 2 <= t <= high * 2]
+    return alt.Axis(values=shown, format="~g" if low > 1e-3 else "~e")
 
 
 def losses(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
@@ -88,7 +89,8 @@ def valley(slices: pd.DataFrame, frames: pd.DataFrame, title: str, more: str) ->
 def rule(steps: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     named = steps.assign(kind=["violation" if up > 0 else "measured" for up in steps.change])
     x = alt.X("rate_times_curvature:Q", title="rate × curvature along the step, α·s̄")
-    y = alt.Y("change:Q", title="change ÷ promised descent")
+    y = alt.Y("change:Q", title="change ÷ promised descent", axis=alt.Axis(tickCount=6))
+    x.scale, y.scale = (alt.Scale(domain=alt.DomainUnionWith(unionWith=d)) for d in ([0, 2.2], [-1, 0.1]))
     dots = alt.Chart(named).mark_point(filled=True, size=70, opacity=0.9)
     dots = dots.encode(x=x, y=y, color=charts.kind(), tooltip=["step", "rate_times_curvature", "change"])
     law = charts.theory_line(steps.sort_values("rate_times_curvature"), x, "predicted:Q")
@@ -156,13 +158,15 @@ st.header("One step, seen from the side")
 left, right = st.columns(2)
 with left:
     title = "Each step jumps across the valley and lands as high as it began"
-    title = title if peak > 2 else "Each step lands short of the bottom, or little beyond"
+    title = title if peak > 2 else "Each step lands lower than it began"
+    title = title if alive else "Each step lands beyond the bottom, and higher"
     more = "Drag the slider. Filled: the weights; ring: where the step along u ends; dashed: the parabola"
     page.chart(valley(tables["slices"], tables["frames"], title, more), alt=f"Loss along u. {title}.")
 with right:
     tested = tables["steps"]
     rose = int((tested.change > 0).sum())
     title = f"{rose} of {len(tested)} steps tried go up: those with α·s̄ beyond 2"
+    title = title if rose else "No step tried goes up: α·s̄ stays below 2"
     more = "Dashed: α·s̄/2 − 1, exactly. −1 is all the descent that the gradient promises"
     page.chart(rule(tested, title, more), alt=f"Change of loss against α·s̄. {title}.")
 
@@ -175,7 +179,7 @@ if alive:
         page.chart(cycle(tables["main"], title, more), alt=f"Size of the zigzag against αS. {title}.")
     with right:
         last, factor = tables["frozen"].iloc[-1], page.outcome.claims[-1].predicted
-        title = f"Freeze the curvature, and the zigzag grows by the factor {factor:.3g} a step"
+        title = f"Freeze the curvature, and the zigzag grows {factor:.3g}-fold a step"
         if abs(factor) <= 1:
             title = "Here the curvature is below the edge: frozen, it lets the zigzag fade"
         more = "Blue: the network. Red: the quadratic that touches it where the last fifth begins"
