@@ -34,11 +34,8 @@ def network(seed=0, scale=1.0, **settings):
     """A small problem, weights of two walks (2, P), and as many random directions."""
     net, rng = eos.problem(Settings(seed=seed, **SMALL, **settings)), np.random.default_rng(seed)
     first = net.start(rng)
-    return (
-        net,
-        first + scale * 0.2 * rng.standard_normal((2, len(first))),
-        rng.standard_normal((2, len(first))),
-    )
+    w = first + scale * 0.2 * rng.standard_normal((2, len(first)))
+    return net, w, rng.standard_normal((2, len(first)))
 
 
 def dense(net, w):
@@ -90,24 +87,24 @@ def test_lanczos_finds_the_largest_eigenvalue_of_the_dense_hessian():
 
 def test_the_sharpness_of_the_run_is_that_of_the_dense_hessian_along_the_walk():
     """Walk again, one rate at a time, and take the eigenvalues of the whole matrix."""
-    settings = Settings(steps=300, alpha=1, **SMALL)
+    settings = Settings(steps=250, alpha=1, **SMALL)
     seen, net = run(settings), eos.problem(settings)
     for column, rate in enumerate(seen.rates):
         w = net.start(np.random.default_rng([settings.seed, 1]))[None]
-        for step in range(301):
+        for step in range(251):
             loss, g = eos.gradient(net, w)
             assert loss[0] == pytest.approx(seen.loss[step, column], rel=1e-6)
-            if step % 60 == 0:
+            if step % 50 == 0:
                 largest = np.linalg.eigvalsh(dense(net, w[0]))[-1]
-                assert seen.sharpness[step // 6, column] == pytest.approx(largest, rel=2e-3)
+                assert seen.sharpness[step // 5, column] == pytest.approx(largest, rel=2e-3)
             w = w - rate * g
 
 
 # --- invariant ---
 
 
-@examples(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.floats(0.1, 3))
+@examples(max_examples=15, deadline=None)
+@given(st.integers(0, 9999), st.floats(0.1, 3))
 def test_the_hessian_is_symmetric_and_its_product_linear(seed, scale):
     net, w, v = network(seed, scale)
     product = eos.curvature(net, w)
@@ -116,8 +113,8 @@ def test_the_hessian_is_symmetric_and_its_product_linear(seed, scale):
     assert np.allclose(product(2 * v - v[::-1]), 2 * Hv - Hu)
 
 
-@examples(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.floats(0.01, 1.5))
+@examples(max_examples=15, deadline=None)
+@given(st.integers(0, 9999), st.floats(0.01, 1.5))
 def test_a_step_changes_the_loss_by_its_own_curvature(seed, rate):
     net, w, _ = network(seed)
     loss, g = eos.gradient(net, w[:1])
@@ -126,8 +123,8 @@ def test_a_step_changes_the_loss_by_its_own_curvature(seed, rate):
     assert change[0] == pytest.approx(-rate * np.sum(g**2) * (1 - rate * bend / 2), rel=1e-7, abs=1e-9)
 
 
-@examples(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000))
+@examples(max_examples=15, deadline=None)
+@given(st.integers(0, 9999))
 def test_the_sharpness_is_at_least_one_the_curvature_of_an_output_bias(seed):
     net, w, v = network(seed)
     assert np.all(eos.lanczos(eos.curvature(net, w), v, 40)[0] >= 1 - 1e-9)
@@ -147,8 +144,8 @@ def test_the_swing_of_the_model_stays_inside_its_band(r, q):
     assert max(strays) <= eos.band(r, F) * (1 + 2 * math.sqrt(r))
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("other", [{"alpha": 1.2, "steps": 300}, {"layers": 1}, {"width": 6, "rows": 40}])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("other", [{"alpha": 1.2, "steps": 350}, {"layers": 1}, {"width": 6, "rows": 40}])
 def test_no_claim_is_refuted_at_other_settings(seed, other):
     verdicts = {c.verdict for c in claims(run(Settings(seed=seed, **other)))}
     assert verdicts <= {"confirmed", "not at these settings"}
@@ -179,7 +176,7 @@ def test_a_lost_walk_is_drawn_to_its_last_good_point_and_claims_nothing(lost):
     mine = frames["loss"].query("rate == 2")
     assert mine.step.max() == step - 1
     assert mine.loss.max() < eos.LOST * mine.loss.iloc[0]
-    assert frames["loss"].query("rate == 0.5").step.max() == 400
+    assert frames["loss"].query("rate == 0.5").step.max() == 450
     for name, frame in frames.items():
         assert np.isfinite(frame.select_dtypes("number").to_numpy()).all(), name
     verdicts = {c.id[-2:]: c.verdict for c in claims(lost)}
@@ -198,7 +195,7 @@ def test_relu_makes_no_claim_that_needs_a_second_derivative_everywhere():
     kinked = run(Settings(activation="ReLU"))
     verdicts = [c.verdict for c in claims(kinked)]
     no = "not at these settings"
-    assert verdicts == [no, "confirmed", no, no, "confirmed"]
+    assert verdicts == [no, no, no, no, "confirmed"]
 
 
 # --- known case ---
@@ -249,14 +246,14 @@ def test_the_page_text_tells_the_default_run(result):
     s = result.summary
     assert s["kept_late"] < 0.01 < 0.99 < s["kept_late_careful"]
     assert s["loss_end"] < s["loss_end_careful"]
-    assert 0.25 < s["rises_late"] / 80 < 0.45
+    assert 0.25 < s["rises_late"] / 90 < 0.45
 
 
 def test_the_challenges_have_the_right_answers():
     answers = [challenge.answer(run(Settings(**challenge.settings))) for challenge in CHALLENGES]
     assert answers[0] == pytest.approx(2 / 0.6, rel=0.1)
     assert answers[1:] == ["about one in five", "It grows more than tenfold"]
-    quiet = run(Settings(alpha=0.2, steps=100))
+    quiet = run(Settings(alpha=0.2, steps=150))
     assert CHALLENGES[1].answer(quiet) == "none"
     assert CHALLENGES[2].answer(quiet) == "It dies down"
 
