@@ -65,7 +65,9 @@ def losses(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
 def valley(slices: pd.DataFrame, frames: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     at = charts.scrubber(LOOK, "look", int(frames.frame.max()), int(frames.frame.max()))
     now = f"datum.frame == {LOOK}"
-    x = alt.X("place:Q", title="along u, from the bottom", scale=alt.Scale(nice=False))
+    x = alt.X("place:Q", title="along u, from the bottom").scale(
+        domain=[slices.place.min(), slices.place.max()], nice=False
+    )
     high = slices.parabola.max()
     y = alt.Y("height:Q", title="loss above the bottom", axis=alt.Axis(tickCount=5))
     y.scale = alt.Scale(domain=[-high / 15, high], nice=False)
@@ -73,11 +75,14 @@ def valley(slices: pd.DataFrame, frames: pd.DataFrame, title: str, more: str) ->
     wall = charts.paint(base.mark_line(strokeWidth=2.5, clip=True).encode(x=x, y=y), "measured")
     touch = base.mark_line(strokeDash=[6, 4], strokeWidth=2, clip=True).encode(x=x, y="parabola:Q")
     step = alt.Chart(frames).transform_filter(now)
-    jump = step.mark_rule(strokeWidth=1.5).encode(x="from:Q", x2="to:Q", y="from_height:Q", y2="to_height:Q")
-    here = step.mark_point(filled=True, size=130, opacity=1).encode(x="from:Q", y="from_height:Q")
-    there = step.mark_point(size=110, strokeWidth=2, opacity=1).encode(x="to:Q", y="to_height:Q")
+    jump = step.mark_rule(strokeWidth=1.5, clip=True).encode(
+        x="from:Q", x2="to:Q", y="from_height:Q", y2="to_height:Q"
+    )
+    here = step.mark_point(filled=True, size=130, opacity=1, clip=True).encode(x="from:Q", y="from_height:Q")
+    there = step.mark_point(size=110, strokeWidth=2, opacity=1, clip=True).encode(x="to:Q", y="to_height:Q")
     words = step.transform_calculate(
         text="'step ' + datum.step + ': αS = ' + format(datum.rate_times_sharpness, '.2f')"
+        f" + (max(abs(datum.from), abs(datum.to)) > {slices.place.max()} ? ', jump wider than this' : '')"
     )
     words = words.mark_text(align="left", fontSize=13).encode(text="text:N", x=alt.value(8), y=alt.value(10))
     chart = wall.add_params(at) + charts.paint(touch, "theory")
@@ -90,11 +95,11 @@ def rule(steps: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     named = steps.assign(kind=["violation" if up > 0 else "measured" for up in steps.change])
     x = alt.X("rate_times_curvature:Q", title="rate × curvature along the step, α·s̄")
     y = alt.Y("change:Q", title="change ÷ promised descent", axis=alt.Axis(tickCount=6))
-    x.scale, y.scale = (alt.Scale(domain=alt.DomainUnionWith(unionWith=d)) for d in ([0, 2.2], [-1, 0.1]))
+    x.scale, y.scale = (alt.Scale(domain=alt.DomainUnionWith(unionWith=d)) for d in ([0, 2.2], [-1, 0.25]))
     dots = alt.Chart(named).mark_point(filled=True, size=70, opacity=0.9)
     dots = dots.encode(x=x, y=y, color=charts.kind(), tooltip=["step", "rate_times_curvature", "change"])
     law = charts.theory_line(steps.sort_values("rate_times_curvature"), x, "predicted:Q")
-    return charts.titled(law + dots + charts.vertical(2, "2"), title, more, height=390)
+    return charts.titled(law + dots + charts.vertical(2, "2", align="right"), title, more, height=390)
 
 
 def cycle(main: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
