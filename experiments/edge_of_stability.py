@@ -392,7 +392,8 @@ def _slices(
 
     ``at`` is where the weights are, ``pace`` the rate times the sharpness: the step ends at (1 - pace)·at.
     """
-    half = 2.5 * max(np.abs(at[len(at) // 2 :]).max(), np.abs((1 - pace) * at)[len(at) // 2 :].max())
+    later = slice(len(at) // 2, None)  # the first burst would make the settled zigzag invisible
+    half = max(2.5 * np.abs(at[later]).max(), 2.5 * np.abs((1 - pace) * at)[later].max(), 0.05)
     across = np.linspace(-half, half, ACROSS)
     losses, landing = np.full((LOOKS + 1, ACROSS), np.nan), np.full((LOOKS + 1, 2), np.nan)
     for look in range(0, len(seen), 2):

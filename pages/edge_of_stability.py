@@ -116,7 +116,7 @@ def cycle(main: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
 
 def frozen(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     x = alt.X("step:Q", title="step", scale=alt.Scale(nice=False, zero=False))
-    seen = frame[(frame.network > 0) & (frame.quadratic > 0)]
+    seen = frame[(frame.network > 0) & (frame.predicted > 1e-9 * frame.predicted.iloc[0])]
     y = alt.Y("network:Q", title="slope along u, |uᵀg| (log)", axis=powers(seen.quadratic))
     y.scale = alt.Scale(type="log", zero=False)
     off = alt.Chart(seen).mark_line(strokeWidth=2.5).encode(x=x, y="quadratic:Q")
@@ -180,7 +180,8 @@ if alive:
     left, right = st.columns(2)
     with left:
         title = "Right of 2 the zigzag grows, left of 2 it fades"
-        more = "The walk after its first fifth; later is darker"
+        title = title if peak > 2 else "Left of 2 no zigzag can grow"
+        more = "The walk after its first fifth; later is stronger"
         page.chart(cycle(tables["main"], title, more), alt=f"Size of the zigzag against αS. {title}.")
     with right:
         last, factor = tables["frozen"].iloc[-1], page.outcome.claims[-1].predicted
