@@ -1,6 +1,6 @@
 """Edge of stability: the page."""
 
-from math import isfinite, isnan
+from math import isfinite, isnan, log10
 
 import altair as alt
 import pandas as pd
@@ -41,9 +41,10 @@ def powers(values: pd.Series) -> alt.Axis:
     """Ticks at 1, 2 and 5 times the powers of ten; at the powers alone where there are many."""
     low, high = values[values > 0].min(), values.max()
     marks = (1, 2, 5) if high < 300 * low else (1,)
-    ticks = [m * 10.0**n for n in range(-18, 10) for m in marks]
+    every = 1 + int(log10(high / low) / 8)
+    ticks = [m * 10.0**n for n in range(-30, 90, every) for m in marks]
     shown = [t for t in ticks if low / 2 <= t <= high * 2]
-    return alt.Axis(values=shown, format="~g" if low > 1e-3 else "~e")
+    return alt.Axis(values=shown, format="~g" if low > 1e-3 and high < 1e5 else "~e")
 
 
 def losses(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
@@ -151,6 +152,7 @@ with right:
     title = title if alive else f"Within {lost:.0f} steps the loss is out of sight"
     more = f"Last fifth: {summary['kept_late']:.1%} of the promised descent is kept, "
     more += f"{summary['kept_late_careful']:.0%} at α = {page.result.rates[0]:g}"
+    more = more.replace("-", "−")
     page.chart(losses(tables["loss"], title, more if alive else ""), alt=f"Loss against the step. {title}.")
 if not alive:
     st.info(
@@ -171,6 +173,7 @@ with right:
     tested = tables["steps"]
     rose = int((tested.change > 0).sum())
     title = f"{rose} of {len(tested)} steps tried go up: those with α·s̄ beyond 2"
+    title = title if chosen.activation == "tanh" else f"{title}, or nearly: ReLU has kinks"
     title = title if rose else "No step tried goes up: α·s̄ stays below 2"
     more = "Dashed: α·s̄/2 − 1, exactly. −1 is all the descent that the gradient promises"
     page.chart(rule(tested, title, more), alt=f"Change of loss against α·s̄. {title}.")
