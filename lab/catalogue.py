@@ -157,6 +157,13 @@ EXPERIMENTS = (
         read_first=("eigen_explorer", "taylor_curvature"),
     ),
     Experiment(
+        "edge_of_stability", "2.6", "Edge of stability",
+        "Why does training hover where theory says it should blow up?",
+        "instant", "surfing", _ids("2.6-eos", 5),
+        preview=("main", "step", "sharpness"), preview_claim="2.6-eos-01",
+        read_first=("gd_lr_sweep",),
+    ),
+    Experiment(
         "sgd_noise", "2.6", "SGD noise",
         "What does the noise of small batches cost, and what does it buy?",
         "instant", "grain", (*_ids("2.6-batch", 4), *_ids("2.6-accum", 1)),

@@ -145,6 +145,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "The matrix of second derivatives; its eigenvalues are curvatures.",
         "taylor_curvature",
     ),
+    "Hessian-vector product": (
+        "Curvature along one direction, Hv, for the price of two gradients and without the matrix.",
+        "edge_of_stability",
+    ),
     "Hits@k": (
         "The share of questions whose right answer is among the first k.",
         "transe_kg",
@@ -152,6 +156,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "KL divergence": (
         "The extra cost of coding P with a code for Q; not symmetric, and infinite where Q lacks what P has.",
         "kl_directions",
+    ),
+    "Lanczos method": (
+        "Finds the largest eigenvalue of a matrix from products with a dozen vectors.",
+        "edge_of_stability",
     ),
     "leaf": (
         "An input of a computation graph; the only kind of node whose gradient is kept.",
@@ -225,6 +233,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "A direction of largest variance, given those before it.",
         "pca_digits",
     ),
+    "progressive sharpening": (
+        "The climb of the largest curvature while a network trains below its edge.",
+        "edge_of_stability",
+    ),
     "R-hat": (
         "Spread of all chains together over that within one; 1 where they agree, right or wrong.",
         "mcmc_vi",
@@ -248,6 +260,14 @@ TERMS: dict[str, tuple[str, str]] = {
     "saddle point": (
         "Flat, but a minimum one way and a maximum another; noise leaves it.",
         "sgd_noise",
+    ),
+    "self-stabilisation": (
+        "At the edge a wide zigzag lowers the curvature, and so calms itself.",
+        "edge_of_stability",
+    ),
+    "sharpness": (
+        "The largest eigenvalue of the Hessian of a loss.",
+        "edge_of_stability",
     ),
     "singular value": (
         "How much a matrix stretches along one of its directions.",
