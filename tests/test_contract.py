@@ -6,6 +6,7 @@ import math
 import pickle
 import subprocess
 import sys
+import time
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -93,8 +94,8 @@ def test_experiments_load_no_page_library_and_open_no_socket():
 
 def test_the_catalogue_alone_is_light():
     code = (
-        "import sys, time; start = time.perf_counter(); import lab.catalogue\n"
-        "assert time.perf_counter() - start < 0.3\n"
+        "import sys, time; start = time.process_time(); import lab.catalogue\n"
+        "assert time.process_time() - start < 0.3\n"
         "heavy = {'streamlit', 'torch', 'sklearn', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -112,9 +113,16 @@ def test_the_readme_lists_the_catalogue():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_default_run_meets_its_budget(name):
-    evaluate(name, load(name).Settings())  # imports and data files are not the run
-    fastest = min(evaluate(name, load(name).Settings()).seconds for _ in range(3))
-    assert fastest < BUDGET[BY_NAME[name].kind]
+    module = load(name)
+
+    def seconds() -> float:
+        # Of the processor, which is what a run needs whatever else the machine does.
+        start = time.process_time()
+        module.run(module.Settings())
+        return time.process_time() - start
+
+    seconds()  # imports and data files are not the run
+    assert min(seconds() for _ in range(3)) < BUDGET[BY_NAME[name].kind]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -382,9 +382,9 @@ def test_one_training_takes_less_than_a_second():
     import time
 
     def seconds():
-        start = time.perf_counter()
+        start = time.process_time()
         run(Settings(seeds=1, compare="none"))
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     assert min(seconds() for _ in range(3)) < 1.0
 
