@@ -9,6 +9,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Fitting two factors to a matrix in turns, each turn a regression; gaps are simply left out.",
         "svd_low_rank",
     ),
+    "attention weight": (
+        "The share of a token's attention that another gets: the weight of an edge into it.",
+        "attention_graph",
+    ),
     "base rate": (
         "How common a thing is before any test: the prior of Bayes' rule.",
         "bayes_base_rate",
@@ -24,6 +28,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "bisection": (
         "Halving an interval around a threshold until it is known to rounding.",
         "gd_lr_sweep",
+    ),
+    "causal mask": (
+        "Lets a token see itself and what came before: a graph without cycles.",
+        "attention_graph",
     ),
     "central limit theorem": (
         "Standardised means of draws with finite variance tend to N(0, 1).",
@@ -60,6 +68,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "embedding": (
         "A vector for each thing, placed so that geometry stands for meaning.",
         "transe_kg",
+    ),
+    "equivariance": (
+        "Changing the input in some way changes the output in the same way, and in no other.",
+        "attention_graph",
     ),
     "explained variance ratio": (
         "The share of all variance that lies along a component.",
