@@ -48,9 +48,9 @@ RetNet carry a few sums from token to token instead of comparing all pairs.
 
 *References.* A. Vaswani et al. (2017), Attention is all you need. P. Veličković et al. (2018), Graph
 attention networks. M. Milakov and N. Gimelshein (2018), Online normalizer calculation for softmax. C. Joshi
-(2020), Transformers are graph neural networks. B. Peng et al. (2023), RWKV: reinventing RNNs for the transformer era.
-Y. Sun et al. (2023), Retentive network. N. Higham (2002), Accuracy and stability of numerical algorithms, for
-the rounding bound.
+(2020), Transformers are graph neural networks. B. Peng et al. (2023), RWKV: reinventing RNNs for the
+transformer era. Y. Sun et al. (2023), Retentive network. A. Gu and T. Dao (2023), Mamba. N. Higham (2002),
+Accuracy and stability of numerical algorithms, for the rounding bound.
 """
 
 from dataclasses import dataclass

@@ -12,10 +12,11 @@ from ui import charts
 
 HEIGHT = 320
 QUERY = "attention_graph_query"
-FORMS = {"−∞ added": "added", "× before softmax": "before", "× after softmax": "after"}
+FORMS = {"−∞ added": "added", "× before": "before", "× after": "after"}
 # Matrix and graph stand side by side, and on a narrow screen one above the other.
 NARROW = "(width < 520)"
-SIDE = f"({NARROW} ? min(width - 26, height / 2 - 36) : min(width / 2 - 40, height - 44))"
+SIDE = f"({NARROW} ? min(width - 26, height / 2 - 34) : min(width / 2 - 40, height - 44))"
+MATRIX_LEFT = f"{NARROW} ? (width - {SIDE}) / 2 : 26"
 LEFT, TOP = f"({NARROW} ? (width - {SIDE}) / 2 : width - {SIDE})", f"({NARROW} ? height - {SIDE} : 44)"
 
 
@@ -30,7 +31,7 @@ def square(left: str, top: str, domain: list[float]) -> tuple[dict[str, Any], di
 
 def matrix(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.LayerChart:
     count = len(nodes)
-    across, down = square("26", "44", [0, count])
+    across, down = square(f"({MATRIX_LEFT})", "44", [0, count])
     base = alt.Chart(cells).transform_calculate(x2="datum.key + 0.94", y2="datum.query + 0.94")
     base = base.encode(
         x=alt.X("key:Q", **across), x2="x2:Q", y=alt.Y("query:Q", **down), y2="y2:Q",
@@ -41,12 +42,12 @@ def matrix(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.Laye
         base.transform_filter("datum.kind != 'none'").mark_rect().encode(opacity=opacity, color=charts.kind())
     )
     none = base.transform_filter("datum.kind == 'none'").mark_rect(color=charts.GREY, opacity=0.1)
-    said = alt.Chart(nodes).transform_filter(f"datum.token == {QUERY}")
+    said = alt.Chart(nodes).transform_filter(f"datum.token + 1 == {QUERY}")
     frame = said.transform_calculate(x="0", x2=f"{count}", y2="datum.token + 1").mark_rect(
         filled=False, strokeWidth=2
     )
     frame = frame.encode(x=alt.X("x:Q", **across), x2="x2:Q", y=alt.Y("token:Q", **down), y2="y2:Q")
-    fits = f"datum.query == {QUERY} && {SIDE} / {count} > 27 && datum.kind != 'none'"
+    fits = f"datum.query + 1 == {QUERY} && {SIDE} / {count} > 27 && datum.kind != 'none'"
     numbers = (
         alt.Chart(cells)
         .transform_filter(fits)
@@ -56,9 +57,9 @@ def matrix(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.Laye
         x=alt.X("x:Q", **across), y=alt.Y("y:Q", **down), text=alt.Text("weight:Q", format=".2f")
     )
     some = alt.Chart(nodes).transform_filter(f"datum.token % ceil(15 * {count} / {SIDE}) == 0")
-    some = some.transform_calculate(middle="datum.token + 0.5")
-    rows = some.mark_text(align="right", fontSize=11).encode(
-        x=alt.value(22), y=alt.Y("middle:Q", **down), text="name:N"
+    some = some.transform_calculate(middle="datum.token + 0.5", zero="0")
+    rows = some.mark_text(align="right", fontSize=11, dx=-5).encode(
+        x=alt.X("zero:Q", **across), y=alt.Y("middle:Q", **down), text="name:N"
     )
     columns = some.mark_text(fontSize=11).encode(
         x=alt.X("middle:Q", **across), y=alt.value(36), text="name:N"
@@ -70,14 +71,14 @@ def matrix(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.Laye
 
 
 def graph(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.LayerChart:
-    across, down = square(LEFT, TOP, [-1.22, 1.22])
+    across, down = square(LEFT, TOP, [-1.32, 1.32])
     ends = {"x": alt.X("x:Q", **across), "y": alt.Y("y:Q", **down)}
     edges = alt.Chart(cells).transform_filter("datum.kind != 'none'").encode(x2="x2:Q", y2="y2:Q", **ends)
     strength = {"scale": alt.Scale(domain=[0, largest], range=[0.02, 0.5]), "legend": None}
     faint = edges.mark_rule(color=charts.GREY).encode(opacity=alt.Opacity("weight:Q", **strength))
     width = alt.Scale(domain=[0, largest], range=[0.3, 9])
     tip = ["query_name", "key_name", alt.Tooltip("weight:Q", format=".4f")]
-    chosen = edges.transform_filter(f"datum.query == {QUERY}")
+    chosen = edges.transform_filter(f"datum.query + 1 == {QUERY}")
     strong = chosen.mark_rule(opacity=0.75).encode(
         strokeWidth=alt.StrokeWidth("weight:Q", scale=width, legend=None), color=charts.kind(), tooltip=tip
     )
@@ -87,8 +88,8 @@ def graph(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.Layer
     )  # fmt: skip
     all_nodes = alt.Chart(nodes).encode(**ends)
     small = all_nodes.mark_circle(size=30, color=charts.GREY, opacity=1)
-    you = all_nodes.transform_filter(f"datum.token == {QUERY}").mark_point(size=620, strokeWidth=2.5)
-    names = alt.Chart(nodes).transform_calculate(x="1.14 * datum.x", y="1.14 * datum.y").encode(**ends)
+    you = all_nodes.transform_filter(f"datum.token + 1 == {QUERY}").mark_point(size=620, strokeWidth=2.5)
+    names = alt.Chart(nodes).transform_calculate(x="1.21 * datum.x", y="1.21 * datum.y").encode(**ends)
     names = names.mark_text(fontSize=11).encode(text="name:N")
     return alt.layer(faint, strong, small, dots, charts.paint(you, "theory"), charts.paint(names, "theory"))
 
@@ -99,8 +100,11 @@ def attention(cells: pd.DataFrame, nodes: pd.DataFrame, title: str, subtitle: st
     lines = cells.join(places, on="key").join(places.add_suffix("2"), on="query")
     chart = alt.layer(matrix(cells, nodes, largest), graph(lines, nodes, largest))
     chart = chart.resolve_scale(x="independent", y="independent", opacity="independent", size="independent")
-    query = charts.scrubber(QUERY, "query token", len(nodes) - 1, len(nodes) // 2)
-    return charts.titled(chart.add_params(query), title, subtitle, height=500)
+    query = alt.param(
+        name=QUERY, value=len(nodes) // 2 + 1,
+        bind=alt.binding_range(min=1, max=len(nodes), step=1, name="query token "),
+    )  # fmt: skip
+    return charts.titled(chart.add_params(query), title, subtitle, height=560)
 
 
 def pixels(rows: pd.DataFrame, names: list[str]) -> alt.Chart:
@@ -109,7 +113,7 @@ def pixels(rows: pd.DataFrame, names: list[str]) -> alt.Chart:
         y=alt.Y("token:O", title="token", axis=alt.Axis(labelExpr=f"{names}[datum.value]")),
         color=alt.Color("pixel:Q", scale=alt.Scale(scheme="greys", domain=[0, 16]), legend=None),
     )  # fmt: skip
-    return charts.titled(base, "The tokens: rows of scanned digits", height=HEIGHT)
+    return charts.titled(base, "Tokens: rows of digits", height=HEIGHT)
 
 
 def neighbours(main: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -117,7 +121,7 @@ def neighbours(main: pd.DataFrame, title: str) -> alt.LayerChart:
     y = alt.Y("effective_neighbours:Q", title="neighbours", scale=alt.Scale(domainMin=0))
     limit = charts.theory_line(main, x, alt.Y("neighbours:Q", title="neighbours"))
     chart = limit + charts.measured_line(main, x, y, point=True)
-    return charts.titled(chart, title, "Solid: effective, e^H. Dashed: edges into the token", height=HEIGHT)
+    return charts.titled(chart, title, "Solid: effective neighbours. Dashed: edges in", height=HEIGHT)
 
 
 def difference(frame: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -130,9 +134,7 @@ def difference(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     dots = charts.paint(alt.Chart(frame).mark_point(filled=True, size=60, opacity=1), "measured")
     chart = charts.theory_line(frame, x, alt.Y("log10_bound:Q", **y))
     chart += dots.encode(x=x, y=alt.Y("log10_difference:Q", **y), tooltip=["token", "difference", "bound"])
-    return charts.titled(
-        chart, title, "Dots: matrix against messages. Dashed: what rounding allows", height=HEIGHT
-    )
+    return charts.titled(chart, title, "Dots: measured. Dashed: what rounding allows", height=HEIGHT)
 
 
 def orders(frame: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -142,9 +144,7 @@ def orders(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     dots = alt.Chart(frame).mark_point(filled=True, size=90, opacity=1)
     dots = dots.encode(x=x, y=y, color=charts.kind(), tooltip=["case", "moved"])
     chart = dots + charts.vertical(-9, "1e−9", align="right")
-    return charts.titled(
-        chart, title, "Tokens reordered. Blue: outputs follow. Vermillion: they do not", height=HEIGHT
-    )
+    return charts.titled(chart, title, "Blue: outputs follow the tokens. Vermillion: not", height=HEIGHT)
 
 
 def example(frame: pd.DataFrame, title: str) -> alt.LayerChart:
@@ -165,9 +165,7 @@ def example(frame: pd.DataFrame, title: str) -> alt.LayerChart:
         color=charts.kind(), opacity=alt.Opacity("weight:Q", scale=alt.Scale(range=[0.05, 0.6]), legend=None)
     )
     words = charts.paint(base.mark_text().encode(text=alt.Text("weight:Q", format=".3f")), "theory")
-    return charts.titled(
-        boxes + words, title, "Weights of four keys under three ways to mask the last", height=HEIGHT
-    )
+    return charts.titled(boxes + words, title, "Four keys, three ways to mask the last", height=HEIGHT)
 
 
 def two_forms(
@@ -180,11 +178,22 @@ def two_forms(
     chart = alt.layer()
     for text, (measured, predicted) in (("undivided", plain), ("divided by √d", scaled)):
         line = {"title": y, **axis}
-        chart += charts.theory_line(scores, x, alt.Y(f"{predicted}:Q", **line))
         chart += charts.measured_line(scores, x, alt.Y(f"{measured}:Q", **line), point=True)
+        chart += charts.theory_line(scores, x, alt.Y(f"{predicted}:Q", **line))
         words = alt.Chart(scores.iloc[[3]].assign(text=text)).mark_text(align="right", dy=-12)
         chart += charts.paint(words.encode(x=x, y=f"{measured}:Q", text="text:N"), "measured")
     return charts.titled(chart, title, "Solid: random queries and keys. Dashed: predicted", height=HEIGHT)
+
+
+def memory(carried: pd.DataFrame, title: str) -> alt.LayerChart:
+    names = {"attention": "attention", "retention": "RetNet", "rwkv": "RWKV"}
+    tidy = carried.rename(columns=names).melt("token", var_name="model", value_name="numbers")
+    x = alt.X("token:Q", title="token", axis=alt.Axis(tickMinStep=1))
+    lines = alt.Chart(tidy).mark_line(strokeWidth=2.5).encode(
+        x=x, y=alt.Y("numbers:Q", title="numbers kept after it"), tooltip=["model", "token", "numbers"],
+        color=charts.classes("model:N", list(names.values())),
+    )  # fmt: skip
+    return charts.titled(lines, title, "What the next token needs of the past", height=HEIGHT)
 
 
 def told(cells: pd.DataFrame, nodes: pd.DataFrame) -> list[str]:
@@ -210,7 +219,10 @@ def beside(shares: list[int], *drawn: tuple[Any, str]) -> None:
 page = ui.open_page("attention_graph")
 tables, summary, settings = page.tables, page.summary, page.settings
 count, alone = settings.tokens, int(summary["without_neighbours"])
-form = page.view("mask", "The mask is", list(FORMS), next(iter(FORMS)))
+form = page.view(
+    "mask", "How the mask is applied", list(FORMS), next(iter(FORMS)),
+    help="Added to the scores, or multiplied before or after the softmax. The full mask hides nothing.",
+)  # fmt: skip
 cells, nodes = tables["attention"], tables["nodes"]
 cells = cells.assign(weight=cells[FORMS[form]], kind="none")
 cells.loc[~cells["edge"] & (cells["weight"] > 0), "kind"] = "violation"
@@ -220,10 +232,10 @@ edges = f"{summary['edges']:.0f} of {count**2} edges"
 title = f"The same numbers twice: {edges}"
 if leaks:
     title = f"{leaks} hidden edges leak when scores are multiplied by the mask"
-elif form == "× after softmax" and summary["edges"] < count**2:
+elif form == "× after" and summary["edges"] < count**2:
     title = "Multiplied after the softmax, the weights into a token no longer add up to 1"
 page.chart(
-    attention(cells, nodes, title, "A row of the matrix: the edges into a token. Move the query"),
+    attention(cells, nodes, title, "A row of the matrix is the edges into a token"),
     alt=f"Attention of {count} tokens as a matrix and as a graph, {edges}; largest weight "
     f"{summary['largest_weight']:.3f}; {leaks} leaks. {'. '.join(nodes['said'])}.",
 )
@@ -289,7 +301,7 @@ beside(
     [1, 1],
     (
         two_forms(scores, "variance of q·k (log)", ("log2_variance", "log2_d"), ("log2_scaled", "zero"),
-                  f"The variance of a score is d: {wide:,.0f} at 1,024", axis=power),
+                  f"Undivided, scores vary by {wide:,.0f} at d = 1,024", axis=power),
         f"Variance of scores: {', '.join(f'{v:.4g}' for v in scores['variance'])} at d = 4 to 1,024.",
     ),
     (
@@ -299,5 +311,20 @@ beside(
         f"Top weight at d = 1,024: {sharp:.3f} undivided, {summary['top_weight_1024_scaled']:.3f} divided.",
     ),
 )  # fmt: skip
+
+st.header("Without comparing all pairs", anchor=False)
+carried = tables["carried"].iloc[-1]
+left, right = st.columns([3, 2])
+with left:
+    page.chart(
+        memory(tables["carried"], f"After {count} tokens RWKV keeps {carried['rwkv']:.0f} numbers"),
+        alt=f"Numbers kept after {count} tokens: attention {carried['attention']:.0f}, RetNet "
+        f"{carried['retention']:.0f}, RWKV {carried['rwkv']:.0f}.",
+    )
+right.markdown(
+    "Attention keeps every key and value, because the next query will be compared with each. RWKV keeps two "
+    "running sums a channel, RetNet one d × d matrix, however long the past. Both are sums over all pairs as "
+    "well, and the claims below hold the two forms against each other."
+)
 
 page.close()
