@@ -12,6 +12,7 @@ from ui import charts
 
 HEIGHT = 320
 QUERY = "attention_graph_query"
+STEPS = {"axis": alt.Axis(tickMinStep=1), "scale": alt.Scale(domainMin=1, nice=False)}
 FORMS = {"−∞ added": "added", "× before": "before", "× after": "after"}
 # Matrix and graph stand side by side, and on a narrow screen one above the other.
 NARROW = "(width < 520)"
@@ -37,7 +38,11 @@ def matrix(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.Laye
         x=alt.X("key:Q", **across), x2="x2:Q", y=alt.Y("query:Q", **down), y2="y2:Q",
         tooltip=["query_name", "key_name", alt.Tooltip("weight:Q", format=".4f")],
     )  # fmt: skip
-    opacity = alt.Opacity("weight:Q", scale=alt.Scale(domain=[0, largest], range=[0.04, 0.75]), legend=None)
+    opacity = alt.Opacity(
+        "weight:Q",
+        scale=alt.Scale(type="sqrt", domain=[0, largest], range=[0.04, 0.75], clamp=True),
+        legend=None,
+    )
     cell = (
         base.transform_filter("datum.kind != 'none'").mark_rect().encode(opacity=opacity, color=charts.kind())
     )
@@ -74,28 +79,31 @@ def graph(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.Layer
     across, down = square(LEFT, TOP, [-1.32, 1.32])
     ends = {"x": alt.X("x:Q", **across), "y": alt.Y("y:Q", **down)}
     edges = alt.Chart(cells).transform_filter("datum.kind != 'none'").encode(x2="x2:Q", y2="y2:Q", **ends)
-    strength = {"scale": alt.Scale(domain=[0, largest], range=[0.02, 0.5]), "legend": None}
+    strength = {"scale": alt.Scale(domain=[0, largest], range=[0.06, 0.7], clamp=True), "legend": None}
     faint = edges.mark_rule(color=charts.GREY).encode(opacity=alt.Opacity("weight:Q", **strength))
-    width = alt.Scale(domain=[0, largest], range=[0.3, 9])
+    width = alt.Scale(domain=[0, largest], range=[0.3, 9], clamp=True)
     tip = ["query_name", "key_name", alt.Tooltip("weight:Q", format=".4f")]
+    area = alt.Scale(domain=[0, largest], range=[30, 420], clamp=True)
     chosen = edges.transform_filter(f"datum.query + 1 == {QUERY}")
     strong = chosen.mark_rule(opacity=0.75).encode(
         strokeWidth=alt.StrokeWidth("weight:Q", scale=width, legend=None), color=charts.kind(), tooltip=tip
     )
     dots = chosen.mark_circle(opacity=1, stroke=None).encode(
-        size=alt.Size("weight:Q", scale=alt.Scale(domain=[0, largest], range=[30, 420]), legend=None),
+        size=alt.Size("weight:Q", scale=area, legend=None),
         color=charts.kind(), tooltip=tip,
     )  # fmt: skip
     all_nodes = alt.Chart(nodes).encode(**ends)
     small = all_nodes.mark_circle(size=30, color=charts.GREY, opacity=1)
-    you = all_nodes.transform_filter(f"datum.token + 1 == {QUERY}").mark_point(size=620, strokeWidth=2.5)
+    you = all_nodes.transform_filter(f"datum.token + 1 == {QUERY}").mark_point(
+        size=alt.ExprRef(f"{NARROW} ? 250 : 620"), strokeWidth=2.5
+    )
     names = alt.Chart(nodes).transform_calculate(x="1.21 * datum.x", y="1.21 * datum.y").encode(**ends)
     names = names.mark_text(fontSize=11).encode(text="name:N")
     return alt.layer(faint, strong, small, dots, charts.paint(you, "theory"), charts.paint(names, "theory"))
 
 
 def attention(cells: pd.DataFrame, nodes: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
-    largest = max(float(cells["weight"].max()), 1e-9)
+    largest = min(max(float(cells["weight"].max()), 1e-9), 0.4)  # rows with few edges would outshine the rest
     places = nodes.set_index("token")[["x", "y"]]
     lines = cells.join(places, on="key").join(places.add_suffix("2"), on="query")
     chart = alt.layer(matrix(cells, nodes, largest), graph(lines, nodes, largest))
@@ -117,7 +125,7 @@ def pixels(rows: pd.DataFrame, names: list[str]) -> alt.Chart:
 
 
 def neighbours(main: pd.DataFrame, title: str) -> alt.LayerChart:
-    x = alt.X("token:Q", title="token, in the order they come in", axis=alt.Axis(tickMinStep=1))
+    x = alt.X("token:Q", title="token, in the order they come in", **STEPS)
     y = alt.Y("effective_neighbours:Q", title="neighbours", scale=alt.Scale(domainMin=0))
     limit = charts.theory_line(main, x, alt.Y("neighbours:Q", title="neighbours"))
     chart = limit + charts.measured_line(main, x, y, point=True)
@@ -125,7 +133,7 @@ def neighbours(main: pd.DataFrame, title: str) -> alt.LayerChart:
 
 
 def difference(frame: pd.DataFrame, title: str) -> alt.LayerChart:
-    x = alt.X("token:Q", title="token", axis=alt.Axis(tickMinStep=1))
+    x = alt.X("token:Q", title="token", **STEPS)
     axis = alt.Axis(
         values=[-18, -17, -16, -15, -14, -13, -12], labelExpr="datum.value == -18 ? 'none' : datum.label"
     )
@@ -188,7 +196,7 @@ def two_forms(
 def memory(carried: pd.DataFrame, title: str) -> alt.LayerChart:
     names = {"attention": "attention", "retention": "RetNet", "rwkv": "RWKV"}
     tidy = carried.rename(columns=names).melt("token", var_name="model", value_name="numbers")
-    x = alt.X("token:Q", title="token", axis=alt.Axis(tickMinStep=1))
+    x = alt.X("token:Q", title="token", **STEPS)
     lines = alt.Chart(tidy).mark_line(strokeWidth=2.5).encode(
         x=x, y=alt.Y("numbers:Q", title="numbers kept after it"), tooltip=["model", "token", "numbers"],
         color=charts.classes("model:N", list(names.values())),
@@ -317,7 +325,11 @@ carried = tables["carried"].iloc[-1]
 left, right = st.columns([3, 2])
 with left:
     page.chart(
-        memory(tables["carried"], f"After {count} tokens RWKV keeps {carried['rwkv']:.0f} numbers"),
+        memory(
+            tables["carried"],
+            f"After {count} tokens attention keeps {carried['attention']:,.0f} numbers, "
+            f"RWKV {carried['rwkv']:.0f}",
+        ),
         alt=f"Numbers kept after {count} tokens: attention {carried['attention']:.0f}, RetNet "
         f"{carried['retention']:.0f}, RWKV {carried['rwkv']:.0f}.",
     )
