@@ -39,8 +39,9 @@ and a softmax of such scores puts nearly everything on one key as $d$ grows.
 
 **What to try.** Shuffle the tokens: without positions and mask, every token keeps its neighbours and its
 output. Then add positions, or a causal mask, and it no longer does. Take the sparse mask at a low density:
-some tokens have no neighbours left, and where the formula would divide 0 by 0, a node without
-messages just has nothing to add up. Switch the division by $\sqrt d$ off at $d$ = 64, and watch each token fall for one neighbour.
+some tokens have no neighbours left, and where the formula would divide 0 by 0, a node without messages just
+has nothing to add up. Switch the division by $\sqrt d$ off at $d$ = 64: of twelve neighbours a token now uses
+four or five.
 
 **What surprises.** Multiplying the scores by a mask of 0 and 1 does not hide anything: a score of 0 is one
 like any other, and $e^0 = 1$ takes its share. And the product $QK^\top$ itself can be done without: RWKV and
@@ -604,7 +605,8 @@ def _masks(result: Result) -> Claim:
         ),
         text_verdict="wrong",
         often_taught="Attention masking is a Hadamard product of scores and mask.",
-        reason="A score of 0 is not the absence of a score: e⁰ = 1 takes its share. Only −∞ has an exponential of 0.",
+        reason="A score of 0 is not the absence of a score: e⁰ = 1 takes its share. Only −∞ has "
+        "the exponential 0.",
     )  # fmt: skip
 
 

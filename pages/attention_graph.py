@@ -78,16 +78,20 @@ def matrix(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.Laye
 def graph(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.LayerChart:
     across, down = square(LEFT, TOP, [-1.32, 1.32])
     ends = {"x": alt.X("x:Q", **across), "y": alt.Y("y:Q", **down)}
-    edges = alt.Chart(cells).transform_filter("datum.kind != 'none'").encode(x2="x2:Q", y2="y2:Q", **ends)
+    edges, to = (
+        alt.Chart(cells).transform_filter("datum.kind != 'none'").encode(**ends),
+        {"x2": "x2:Q", "y2": "y2:Q"},
+    )
     strength = {"scale": alt.Scale(domain=[0, largest], range=[0.06, 0.7], clamp=True), "legend": None}
-    faint = edges.mark_rule(color=charts.GREY).encode(opacity=alt.Opacity("weight:Q", **strength))
+    faint = edges.mark_rule(color=charts.GREY).encode(opacity=alt.Opacity("weight:Q", **strength), **to)
     width = alt.Scale(domain=[0, largest], range=[0.3, 9], clamp=True)
     tip = ["query_name", "key_name", alt.Tooltip("weight:Q", format=".4f")]
     area = alt.Scale(domain=[0, largest], range=[30, 420], clamp=True)
     chosen = edges.transform_filter(f"datum.query + 1 == {QUERY}")
     strong = chosen.mark_rule(opacity=0.75).encode(
-        strokeWidth=alt.StrokeWidth("weight:Q", scale=width, legend=None), color=charts.kind(), tooltip=tip
-    )
+        strokeWidth=alt.StrokeWidth("weight:Q", scale=width, legend=None), color=charts.kind(),
+        tooltip=tip, **to,
+    )  # fmt: skip
     dots = chosen.mark_circle(opacity=1, stroke=None).encode(
         size=alt.Size("weight:Q", scale=area, legend=None),
         color=charts.kind(), tooltip=tip,
@@ -134,9 +138,7 @@ def neighbours(main: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def difference(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("token:Q", title="token", **STEPS)
-    axis = alt.Axis(
-        values=[-18, -17, -16, -15, -14, -13, -12], labelExpr="datum.value == -18 ? 'none' : datum.label"
-    )
+    axis = alt.Axis(values=list(range(-18, -9)), labelExpr="datum.value == -18 ? 'none' : datum.label")
     scale = alt.Scale(domainMin=-18.2, nice=False, zero=False)
     y = {"title": "log₁₀ of the difference", "axis": axis, "scale": scale}
     dots = charts.paint(alt.Chart(frame).mark_point(filled=True, size=60, opacity=1), "measured")
