@@ -38,26 +38,18 @@ def matrix(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.Laye
         x=alt.X("key:Q", **across), x2="x2:Q", y=alt.Y("query:Q", **down), y2="y2:Q",
         tooltip=["query_name", "key_name", alt.Tooltip("weight:Q", format=".4f")],
     )  # fmt: skip
-    opacity = alt.Opacity(
-        "weight:Q",
-        scale=alt.Scale(type="sqrt", domain=[0, largest], range=[0.04, 0.75], clamp=True),
-        legend=None,
-    )
-    cell = (
-        base.transform_filter("datum.kind != 'none'").mark_rect().encode(opacity=opacity, color=charts.kind())
-    )
+    scale = alt.Scale(type="sqrt", domain=[0, largest], range=[0.04, 0.75], clamp=True)
+    cell = base.transform_filter("datum.kind != 'none'").mark_rect()
+    cell = cell.encode(opacity=alt.Opacity("weight:Q", scale=scale, legend=None), color=charts.kind())
     none = base.transform_filter("datum.kind == 'none'").mark_rect(color=charts.GREY, opacity=0.1)
     said = alt.Chart(nodes).transform_filter(f"datum.token + 1 == {QUERY}")
-    frame = said.transform_calculate(x="0", x2=f"{count}", y2="datum.token + 1").mark_rect(
-        filled=False, strokeWidth=2
+    frame = said.transform_calculate(x="0", x2=f"{count}", y2="datum.token + 1")
+    frame = frame.mark_rect(filled=False, strokeWidth=2).encode(
+        x=alt.X("x:Q", **across), x2="x2:Q", y=alt.Y("token:Q", **down), y2="y2:Q"
     )
-    frame = frame.encode(x=alt.X("x:Q", **across), x2="x2:Q", y=alt.Y("token:Q", **down), y2="y2:Q")
     fits = f"datum.query + 1 == {QUERY} && {SIDE} / {count} > 27 && datum.kind != 'none'"
-    numbers = (
-        alt.Chart(cells)
-        .transform_filter(fits)
-        .transform_calculate(x="datum.key + 0.47", y="datum.query + 0.47")
-    )
+    numbers = alt.Chart(cells).transform_filter(fits)
+    numbers = numbers.transform_calculate(x="datum.key + 0.47", y="datum.query + 0.47")
     numbers = numbers.mark_text(fontSize=11).encode(
         x=alt.X("x:Q", **across), y=alt.Y("y:Q", **down), text=alt.Text("weight:Q", format=".2f")
     )
@@ -178,15 +170,11 @@ def example(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(boxes + words, title, "Four keys, three ways to mask the last", height=HEIGHT)
 
 
-def two_forms(
-    scores: pd.DataFrame, y: str, plain: str, scaled: str, title: str, **axis: Any
-) -> alt.LayerChart:
-    """Measured curves against d, undivided and divided, each a pair of columns: measured and predicted."""
-    x = alt.X(
-        "log2_d:Q", title="width d", axis=alt.Axis(values=[2, 4, 6, 8, 10], labelExpr="pow(2, datum.value)")
-    )
-    chart = alt.layer()
-    for text, (measured, predicted) in (("undivided", plain), ("divided by √d", scaled)):
+def two_forms(scores: pd.DataFrame, y: str, columns: list[str], title: str, **axis: Any) -> alt.LayerChart:
+    """Curves against d: measured and predicted undivided, then measured and predicted divided."""
+    widths = alt.Axis(values=[2, 4, 6, 8, 10], labelExpr="pow(2, datum.value)")
+    x, chart = alt.X("log2_d:Q", title="width d", axis=widths), alt.layer()
+    for text, measured, predicted in (("undivided", *columns[:2]), ("divided by √d", *columns[2:])):
         line = {"title": y, **axis}
         chart += charts.measured_line(scores, x, alt.Y(f"{measured}:Q", **line), point=True)
         chart += charts.theory_line(scores, x, alt.Y(f"{predicted}:Q", **line))
@@ -220,10 +208,17 @@ def told(cells: pd.DataFrame, nodes: pd.DataFrame) -> list[str]:
     return words
 
 
-def beside(shares: list[int], *drawn: tuple[Any, str]) -> None:
-    for column, (chart, text) in zip(st.columns(shares), drawn, strict=True):
+def beside(*drawn: tuple[Any, str]) -> None:
+    for column, (chart, text) in zip(st.columns(len(drawn)), drawn, strict=True):
         with column:
             page.chart(chart, alt=text)
+
+
+def explained(chart: Any, text: str, words: str) -> None:
+    left, right = st.columns([3, 2])
+    right.markdown(words)
+    with left:
+        page.chart(chart, alt=text)
 
 
 page = ui.open_page("attention_graph")
@@ -258,9 +253,8 @@ if alone:
 mean, main = summary["mean_effective_neighbours"], tables["main"]
 left, right = st.columns([1, 2])
 with left:
-    page.chart(
-        pixels(tables["rows"], list(nodes["name"])), alt=f"Rows of digits: {', '.join(nodes['name'])}."
-    )
+    names = list(nodes["name"])
+    page.chart(pixels(tables["rows"], names), alt=f"Rows of digits: {', '.join(names)}.")
 with right:
     page.main(
         neighbours(main, f"On average a token has {main['neighbours'].mean():.3g} edges and uses {mean:.3g}"),
@@ -274,7 +268,6 @@ with right:
 order = tables["order"].set_index("case")["moved"]
 gap = summary["largest_difference"]
 beside(
-    [1, 1],
     (
         difference(tables["difference"], f"Matrix and messages differ by {number(gap)} at most"),
         f"Difference of the outputs by token, at most {gap:.2e}, each below its rounding bound.",
@@ -287,20 +280,15 @@ beside(
 
 st.header("What a mask must do", anchor=False)
 kept = tables["example"].query("mask == 'before' and hidden")["weight"].item()
-left, right = st.columns([3, 2])
-with left:
-    page.chart(
-        example(tables["example"], f"Multiplied by 0, the hidden key still gets {kept:.3f}"),
-        alt=f"Weights under three masks; multiplied before the softmax, the hidden key gets {kept:.3f}.",
-    )
-right.markdown(
+hides = "causal" if summary["edges"] == count**2 else settings.mask
+explained(
+    example(tables["example"], f"Multiplied by 0, the hidden key still gets {kept:.3f}"),
+    f"Weights under three masks; multiplied before the softmax, the hidden key gets {kept:.3f}.",
     "A decoder hides the future. Add −∞ to a hidden score and its weight is exactly 0. Multiply the score "
     "by 0 instead, and the hidden key competes with a score of 0, which may well beat the others. Multiply "
-    "the weight, and what it had is missing from the sum."
-)
-right.markdown(
-    f"Among your tokens ({'causal' if settings.mask == 'full' else settings.mask} mask) the worst such leak "
-    f"has weight **{summary['largest_leak']:.3f}**: change a hidden value by 1, and an output moves by that."
+    "the weight, and what it had is missing from the sum.\n\n"
+    f"Among your tokens ({hides} mask) the worst such leak has weight **{summary['largest_leak']:.3f}**: "
+    "change a hidden value by 1, and an output moves by that.",
 )
 
 st.header("Why the scores are divided", anchor=False)
@@ -308,15 +296,15 @@ scores = tables["scores"]
 wide, sharp = scores["variance"].iloc[-1], summary["top_weight_1024"]
 power = alt.Axis(values=[-2, 0, 2, 4, 6, 8, 10], labelExpr="pow(2, datum.value)")
 beside(
-    [1, 1],
     (
-        two_forms(scores, "variance of q·k (log)", ("log2_variance", "log2_d"), ("log2_scaled", "zero"),
+        two_forms(scores, "variance of q·k (log)", ["log2_variance", "log2_d", "log2_scaled", "zero"],
                   f"Undivided, scores vary by {wide:,.0f} at d = 1,024", axis=power),
         f"Variance of scores: {', '.join(f'{v:.4g}' for v in scores['variance'])} at d = 4 to 1,024.",
     ),
     (
-        two_forms(scores, "weight of the strongest of 64", ("top_weight", "predicted"),
-                  ("top_weight_scaled", "predicted_scaled"), f"Undivided, one key of 64 takes {sharp:.0%}",
+        two_forms(scores, "weight of the strongest of 64",
+                  ["top_weight", "predicted", "top_weight_scaled", "predicted_scaled"],
+                  f"Undivided, one key of 64 takes {sharp:.0%}",
                   axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         f"Top weight at d = 1,024: {sharp:.3f} undivided, {summary['top_weight_1024_scaled']:.3f} divided.",
     ),
@@ -324,21 +312,13 @@ beside(
 
 st.header("Without comparing all pairs", anchor=False)
 carried = tables["carried"].iloc[-1]
-left, right = st.columns([3, 2])
-with left:
-    page.chart(
-        memory(
-            tables["carried"],
-            f"After {count} tokens attention keeps {carried['attention']:,.0f} numbers, "
-            f"RWKV {carried['rwkv']:.0f}",
-        ),
-        alt=f"Numbers kept after {count} tokens: attention {carried['attention']:.0f}, RetNet "
-        f"{carried['retention']:.0f}, RWKV {carried['rwkv']:.0f}.",
-    )
-right.markdown(
+sizes = f"attention keeps {carried['attention']:,.0f} numbers, RWKV {carried['rwkv']:.0f}"
+explained(
+    memory(tables["carried"], f"After {count} tokens {sizes}"),
+    f"Numbers kept after {count} tokens: {sizes}, RetNet {carried['retention']:.0f}.",
     "Attention keeps every key and value, because the next query will be compared with each. RWKV keeps two "
     "running sums a channel, RetNet one d × d matrix, however long the past. Both are sums over all pairs as "
-    "well, and the claims below hold the two forms against each other."
+    "well, and the claims below hold the two forms against each other.",
 )
 
 page.close()
