@@ -198,6 +198,13 @@ EXPERIMENTS = (
         read_first=("message_passing", "sgd_noise"),
     ),
     Experiment(
+        "attention_graph", "2.7", "Attention as a graph",
+        "Is attention message passing?",
+        "instant", "device_hub", (*_ids("2.7-attn", 2), *_ids("2.1-attn", 3), "2.1-hadamard-02"),
+        preview=("main", "token", "effective_neighbours"), preview_claim="2.7-attn-01",
+        preview_settings=(("mask", "causal"),),
+    ),
+    Experiment(
         "transe_kg", "2.7", "TransE on a knowledge graph",
         "Can vectors infer that Paris is in Europe?",
         "instant", "share", (*_ids("2.7-transe", 3), *_ids("2.7-kg", 1)),

@@ -17,6 +17,10 @@ TERMS: dict[str, tuple[str, str]] = {
         "Fitting two factors to a matrix in turns, each turn a regression; gaps are simply left out.",
         "svd_low_rank",
     ),
+    "attention weight": (
+        "The share of a token's attention that another gets: the weight of an edge into it.",
+        "attention_graph",
+    ),
     "base rate": (
         "How common a thing is before any test: the prior of Bayes' rule.",
         "bayes_base_rate",
@@ -32,6 +36,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "bisection": (
         "Halving an interval around a threshold until it is known to rounding.",
         "gd_lr_sweep",
+    ),
+    "causal mask": (
+        "Lets a token see itself and what came before: a graph without cycles.",
+        "attention_graph",
     ),
     "central limit theorem": (
         "Standardised means of draws with finite variance tend to N(0, 1).",
@@ -100,6 +108,10 @@ TERMS: dict[str, tuple[str, str]] = {
     "entropy": (
         "The mean surprise −log p: how uncertain an outcome is before it is seen.",
         "entropy_perplexity",
+    ),
+    "equivariance": (
+        "Changing the input in some way changes the output in the same way, and in no other.",
+        "attention_graph",
     ),
     "explained variance ratio": (
         "The share of all variance that lies along a component.",
