@@ -8,6 +8,9 @@ from ui.boot import pages
 
 page = st.navigation(pages(), position="top")
 ICON = Path(__file__).parent / "ui" / "icon.svg"
-st.set_page_config(page_title=f"{page.title} · Proving Ground", page_icon=str(ICON), layout="wide")
+st.set_page_config(
+    page_title=f"{page.title} · Proving Ground", page_icon=str(ICON), layout="wide",
+    initial_sidebar_state=264,  # pixels: all chapters then stand side by side at 1280
+)  # fmt: skip
 st.session_state["_routed"] = True
 page.run()

@@ -19,7 +19,7 @@ MENU = {
     "2.3": "Probability",
     "2.4": "Bayes",
     "2.5": "Information",
-    "2.6": "Optimisation",
+    "2.6": "Descent",
     "2.7": "Graphs",
 }
 
