@@ -94,7 +94,7 @@ GAIN = 0.5
 FROM_ROUNDING = 36  # e-folds from 2e-16 to 1
 LOST = 1e4  # a loss this many times that of the start is lost
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(6)
-PANEL, MOST_PANELS = 0.2, 10  # longer steps are cut into panels of this length before they are integrated
+PANEL, MOST_PANELS = 0.1, 40  # longer steps are cut into panels of this length before they are integrated
 GAPS = 0.2 / 2.0 ** np.arange(5)  # h of the finite differences, each half of the one before
 ACROSS = 25  # points of a slice through the valley
 
