@@ -134,7 +134,13 @@ def transe() -> list[Work]:
     name, graph = facts()
     steps = 100 * -(-len(graph.train) // 256)
     settings = transe_kg.Settings.model_construct(
-        **{**transe_kg.Settings().model_dump(), "dimension": 50, "steps": steps, "margin": 0.35, "alpha": 0.01}
+        **{
+            **transe_kg.Settings().model_dump(),
+            "dimension": 50,
+            "steps": steps,
+            "margin": 0.35,
+            "alpha": 0.01,
+        }
     )
 
     def trained() -> tuple[np.ndarray, np.ndarray]:
