@@ -253,7 +253,7 @@ def receptive_field(matrix: sparse.csr_matrix, papers: Integers, layers: int) ->
     """
     chain: list[Hop] = []
     for _ in range(layers):
-        further = np.unique(matrix[papers].indices)
+        further = np.flatnonzero(np.bincount(matrix[papers].indices, minlength=matrix.shape[1]))
         chain.insert(0, hop(matrix, papers, further))
         papers = further
     return chain, papers

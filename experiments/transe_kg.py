@@ -108,6 +108,7 @@ NAME = re.compile(r"[\w.,'&/ -]+")  # of typed facts: they stand in links and on
 RESTARTS = 4  # random starts trained side by side; a file of over LARGE facts gets one
 LARGE = 1_000
 BATCH = 512  # facts a step; smaller sets are used whole
+FEW = 3  # entities of a pair: with more in the graph than FEW · BATCH, a step looks only at those it touches
 FRAMES = 40
 TEST_SHARE = 0.1  # of the facts of a file
 EVALUATED = 300  # facts ranked at most
@@ -398,12 +399,22 @@ def contains(ordered: Indices, values: Indices) -> NDArray[np.bool_]:
     return ordered[at] == values
 
 
+def gathered(fact: Indices, corrupted: Indices) -> tuple[Indices, Indices, Indices]:
+    """The entities that some pairs touch, ascending, and the pairs with their places among them."""
+    both = np.stack([fact, corrupted])
+    rows, places = np.unique(both[:, :, ::2], return_inverse=True)
+    both[:, :, ::2] = places.reshape(both[:, :, ::2].shape)
+    return rows, both[0], both[1]
+
+
 def training(
     graph: Graph, settings: Settings, batch_size: int = BATCH
 ) -> Iterator[tuple[int, Array, Array, float]]:
     """Train all random starts at once; give step, entities, relations and loss at every frame.
 
     Algorithm 1 of Bordes et al. (2013). The random starts stand below each other in one matrix: (s·n, d).
+    Where a batch touches few of the entities, a step looks at no others: they do not move. So an epoch costs
+    as much as there are facts, however many entities there are.
     """
     rng, n, m = np.random.default_rng(settings.seed), len(graph.entities), len(graph.relations)
     starts, size = restarts(graph), min(batch_size, len(graph.train))
@@ -412,20 +423,24 @@ def training(
     relation = initial_vectors(rng, starts * m, settings.dimension)  # (s·m, d)
     offset = np.repeat(np.arange(starts), size)[:, None] * np.array([n, m, n])  # (s·size, 3)
     batch, frames, losses = np.tile(graph.train, (starts, 1)), set(frame_steps(settings.steps)), []
+    few = FEW * size < n
     for step in range(settings.steps + 1):
         if size < len(graph.train):
             batch = graph.train[rng.integers(len(graph.train), size=starts * size)]
         other = corrupt(rng, batch, n)
-        hinge, by_entity, by_relation = margin_loss(
-            entity, relation, batch + offset, other + offset, ~contains(known, codes(other, n, m)),
-            settings.margin, settings.norm,
+        fact, corrupted = batch + offset, other + offset
+        rows, fact, corrupted = gathered(fact, corrupted) if few else (slice(None), fact, corrupted)
+        near = entity[rows]
+        hinge, by_near, by_relation = margin_loss(
+            near, relation, fact, corrupted, ~contains(known, codes(other, n, m)), settings.margin,
+            settings.norm,
         )  # fmt: skip
         losses.append(hinge.mean())
         if step in frames:
             shape = (starts, -1, settings.dimension)
-            yield step, entity.reshape(shape), relation.reshape(shape), float(np.mean(losses))
+            yield step, entity.reshape(shape).copy(), relation.reshape(shape), float(np.mean(losses))
             losses = []
-        entity = unit(entity - settings.alpha * by_entity)
+        entity[rows] = unit(near - settings.alpha * by_near)
         relation = relation - settings.alpha * by_relation
 
 

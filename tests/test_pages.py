@@ -1,8 +1,11 @@
 """Every page through the front door: as it opens, at the ends of every control, and with a hostile link."""
 
+import re
 import sys
 from itertools import cycle
 
+import altair as alt
+import pandas as pd
 import pytest
 import streamlit as st
 from altair.utils import schemapi
@@ -12,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from lab.catalogue import BY_NAME
 from lab.contract import bounds, choices
 from lab.evaluate import ROOT, load
+from ui import lighter
 
 NAMES = list(BY_NAME)
 
@@ -63,6 +67,28 @@ def test_a_page_opens_with_charts_and_all_its_claims(name):
     assert len(charts) >= 2
     assert all(chart.proto.alt for chart in charts)
     assert "refuted" not in texts(app)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_charts_are_those_that_altair_makes_by_itself(name, monkeypatch):
+    assert schemapi._FromDict is lighter.Remembered  # else see whether ui/lighter.py fits the new Altair
+    ours = specs(open_page(name, **quick(name)))
+    monkeypatch.setattr(schemapi, "_FromDict", lighter.FromDict)
+    monkeypatch.setattr(schemapi, "_deep_copy", lighter.deep_copy)
+    monkeypatch.setattr(schemapi.SchemaBase, "validate", classmethod(lighter.check))
+    assert ours == specs(open_page(name, **quick(name)))
+
+
+def specs(app: AppTest) -> list[str]:
+    """The charts of a page, without the names of their data, which differ from run to run."""
+    return [re.sub(r'"name": "[0-9a-f]{32}"', "", c.proto.spec) for c in app.get("vega_lite_chart")]
+
+
+def test_a_chart_that_breaks_the_schema_is_found_by_these_tests():
+    wrong = alt.Chart(pd.DataFrame({"k": [1]})).mark_point().encode(x=alt.X("k:Q"))
+    wrong.encoding.x.aggregate = "no such thing"
+    with pytest.raises(schemapi.SchemaValidationError, match="no such thing"):
+        wrong.to_dict()
 
 
 def test_home_names_every_experiment():

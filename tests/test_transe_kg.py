@@ -224,6 +224,21 @@ def test_entities_stay_on_the_unit_sphere_and_the_loss_falls(norm):
     assert (seen[0][0], seen[-1][0]) == (0, 300)
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_step_that_looks_only_at_the_entities_it_touches_is_the_same_step(norm, monkeypatch):
+    rng = np.random.default_rng(0)
+    facts = np.column_stack([rng.integers(size, size=1500) for size in (300, 7, 300)])
+    names = tuple(map(str, range(300))), tuple(map(str, range(7)))
+    graph = transe_kg.Graph(*names, facts, facts[:0])
+    ways = []
+    for few in (3, np.inf):  # 3 · 40 < 300, so the first way gathers
+        monkeypatch.setattr(transe_kg, "FEW", few)
+        ways.append(list(transe_kg.training(graph, Settings(norm=norm, steps=200), batch_size=40)))
+    for some, everyone in zip(*ways, strict=True):
+        for one, other in zip(some, everyone, strict=True):
+            assert np.allclose(one, other, atol=1e-9)
+
+
 def test_known_facts_are_never_used_as_corrupted_ones(monkeypatch):
     graph, honest, seen = encode(FOUR), transe_kg.margin_loss, []
 

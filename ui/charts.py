@@ -12,9 +12,13 @@ import altair as alt
 import pandas as pd
 from altair.utils import schemapi
 
-# Streamlit has Altair check every finished chart. That its parts are checked too, as they are made, costs a
-# page a fifth of its time; the tests turn it on again.
+# That the parts of a chart are checked as they are made costs a page a fifth of its time, and three more
+# habits of Altair two thirds of the rest. The tests turn the checks on again.
 schemapi.disable_debug_mode()
+if alt.__version__.startswith("6.3."):
+    from ui import lighter
+
+    lighter.lighten()
 
 KINDS = ("measured", "theory", "violation")
 GREY = "#7b8594"  # the one colour named here: more than 3 to 1 against both backgrounds

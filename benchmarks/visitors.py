@@ -1,0 +1,111 @@
+"""A server of one's own, and visitors who speak with it as a browser does, over its websocket."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import websockets
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+from lab.evaluate import ROOT
+
+
+@contextmanager
+def served(script: Path, log: Path) -> Iterator[tuple[str, int]]:
+    """A server of ``script`` on a free port, with this project's configuration: address and process id."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
+    command += [f"--server.port={port}", "--server.address=127.0.0.1"]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
+        try:
+            wait_until_healthy(f"http://127.0.0.1:{port}", process, log)
+            yield f"http://127.0.0.1:{port}", process.pid
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Ask until the server answers; for a minute at most."""
+    start = time.monotonic()
+    while time.monotonic() - start < 60 and process.poll() is None:
+        try:
+            if urllib.request.urlopen(url + "/_stcore/health", timeout=1).status == 200:
+                return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(log.read_text())
+
+
+def memory(pid: int, what: str) -> float:
+    """Of a process, in MB: its peak (``VmHWM``) or what it has now (``VmRSS``)."""
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(row for row in rows if row.startswith(what)).split()[1]) / 1024
+
+
+class Visitor:
+    """One session on one page."""
+
+    def __init__(self, url: str, page: str) -> None:
+        """Who will open ``page`` on the server at ``url``."""
+        self.url, self.page = url.replace("http", "ws") + "/_stcore/stream", page
+        self.script = ""  # how the server names the page
+        self.ids: dict[str, str] = {}  # key of a widget -> its name on the wire
+        self.waited = False  # whether a training had to queue
+
+    async def __aenter__(self) -> "Visitor":
+        """Connect and open the page."""
+        self.wire = await websockets.connect(self.url, subprotocols=["streamlit"], max_size=None)  # type: ignore[list-item]
+        message = BackMsg()
+        message.rerun_script.page_name = self.page
+        self.first = await self._ask(message)
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        """Leave."""
+        await self.wire.close()
+
+    async def change(self, key: str, value: float | bool) -> float:
+        """Move a control (or press a button: True): seconds until the last chart has been sent."""
+        message = BackMsg()
+        message.rerun_script.page_script_hash = self.script
+        state = message.rerun_script.widget_states.widgets.add(id=self.ids[key])
+        if value is True:
+            state.trigger_value = True
+        elif "seed" in key:
+            state.double_value = value
+        else:
+            state.double_array_value.data.append(value)
+        return await self._ask(message)
+
+    async def _ask(self, message: BackMsg) -> float:
+        start = time.perf_counter()
+        await self.wire.send(message.SerializeToString())
+        async with asyncio.timeout(120):
+            while not self._finished(ForwardMsg.FromString(await self.wire.recv())):  # type: ignore[arg-type]
+                pass
+        return time.perf_counter() - start
+
+    def _finished(self, answer: ForwardMsg) -> bool:
+        kind = answer.WhichOneof("type")
+        if kind == "new_session":
+            self.script = answer.new_session.page_script_hash
+        elif kind == "delta" and answer.delta.WhichOneof("type") == "new_element":
+            element = answer.delta.new_element
+            which = element.WhichOneof("type")
+            if which in ("slider", "number_input", "button"):
+                name = getattr(element, which).id
+                self.ids[name.split("-", 2)[-1]] = name
+            self.waited |= which == "progress" and element.progress.text.startswith("Waiting")
+        return kind == "script_finished" and answer.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN
