@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
+
+expect.set_options(timeout=20_000)  # a busy machine is no fault
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [

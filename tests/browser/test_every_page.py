@@ -21,8 +21,7 @@ class Opened:
 
     def __init__(self, browser, app_url: str, path: str) -> None:
         self.path, self.url = path, f"{app_url}/{path}"
-        # As on a phone: Streamlit 1.67 now and then leaves a chart as wide as it was when a window shrinks.
-        self.page = browser.new_page(viewport={"width": 390, "height": 850})
+        self.page = browser.new_page(viewport={"width": 1280, "height": 850})
         self.faults = watch(self.page)
         visit(self.page, self.url)
 
@@ -62,8 +61,10 @@ def look(opened: Opened) -> None:
     page = opened.page
     for theme, width in LOOKS:
         page.emulate_media(color_scheme=theme)
-        page.set_viewport_size({"width": width, "height": 850})
-        settle(page)
+        # By way of a pixel less: after one jump Streamlit 1.67 now and then leaves a chart as wide as it was.
+        for wide in (width - 1, width):
+            page.set_viewport_size({"width": wide, "height": 850})
+            settle(page)
         expect(page.get_by_test_id("stApp")).to_have_css("background-color", BACKGROUND[theme])
         expect(page.locator("h1").first).to_be_visible()
         expect(page.get_by_test_id("stException")).to_have_count(0)
