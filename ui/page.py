@@ -106,23 +106,26 @@ def _stale(why: str, settings: Settings) -> None:
 
 
 def _about(name: str, outcome: Outcome | None, drawn: list[tuple[str, Any]]) -> None:
-    """Explanation, code, comparison and files."""
+    """Explanation, code, comparison and files; only the open one is sent, as the code alone is a lot."""
     module = load(name)
-    explain, code, compare, files = st.tabs(["Explain", "Code", "Compare", "Take it away"])
-    with explain:
-        st.markdown(inspect.cleandoc(module.__doc__ or ""))
-    with code:
-        st.caption(f"`experiments/{name}.py`, as it ran")
-        st.code(inspect.getsource(module), language="python", line_numbers=True)
-    with compare:
-        pins.panel(name)
-        if outcome is not None:
-            seeds.panel(outcome)
-    with files:
-        if outcome is None:
-            st.caption("Run the experiment first.")
-        else:
-            share.take_away(outcome, drawn)
+    titles = ["Explain", "Code", "Compare", "Take it away"]
+    explain, code, compare, files = st.tabs(titles, key=f"_{name}_about", on_change="rerun")
+    if explain.open:
+        explain.markdown(inspect.cleandoc(module.__doc__ or ""))
+    if code.open:
+        code.caption(f"`experiments/{name}.py`, as it ran")
+        code.code(inspect.getsource(module), language="python", line_numbers=True)
+    if compare.open:
+        with compare:
+            pins.panel(name)
+            if outcome is not None:
+                seeds.panel(outcome)
+    if files.open:
+        with files:
+            if outcome is None:
+                st.caption("Run the experiment first.")
+            else:
+                share.take_away(outcome, drawn)
 
 
 def _neighbours(name: str) -> None:
