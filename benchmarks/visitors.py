@@ -99,8 +99,8 @@ class Visitor:
 
     def _finished(self, answer: ForwardMsg) -> bool:
         kind = answer.WhichOneof("type")
-        if kind == "new_session":
-            self.script = answer.new_session.page_script_hash
+        if kind == "navigation":
+            self.script = answer.navigation.page_script_hash
         elif kind == "delta" and answer.delta.WhichOneof("type") == "new_element":
             element = answer.delta.new_element
             which = element.WhichOneof("type")
