@@ -26,6 +26,7 @@ def outcome():
     return outcome_of
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
     """Tests of one experiment run in one process: its outcomes are computed and its page is opened once."""
     for item in items:
