@@ -14,32 +14,39 @@ from tests.browser.conftest import chart, claims_of, settle, tab, visit, watch
 from tests.conftest import outcome_of
 
 NAMES = list(BY_NAME)
-LOOKS = [("dark", 390), ("light", 1280), ("dark", 1280)]  # and it opens in light at 1280
+LOOKS = [("light", 1280), ("dark", 1280), ("dark", 390)]
 BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 29)"}
 
 
 class Opened:
     """A page of its own visitor: its path, the browser's page, and what has gone wrong so far."""
 
-    def __init__(self, browser, app_url: str, path: str) -> None:
+    def __init__(self, context, app_url: str, path: str) -> None:
         self.path, self.url = path, f"{app_url}/{path}"
-        self.page = browser.new_page(viewport={"width": 1280, "height": 850})
+        self.page = context.new_page()
         self.faults = watch(self.page)
         visit(self.page, self.url)
 
 
+@pytest.fixture(scope="module")
+def desk(browser):
+    """One browser profile for all pages: Streamlit's own files are fetched once."""
+    with browser.new_context(viewport={"width": 1280, "height": 850}) as context:
+        yield context
+
+
 @pytest.fixture(scope="module", params=["", "claims", "runs"])
-def plain_page(request, browser, app_url):
+def plain_page(request, desk, app_url):
     """Home, claims and runs."""
-    opened = Opened(browser, app_url, request.param)
+    opened = Opened(desk, app_url, request.param)
     yield opened
     opened.page.close()
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def opened(request, browser, app_url):
+def opened(request, desk, app_url):
     """The page of an experiment at its defaults."""
-    opened = Opened(browser, app_url, request.param)
+    opened = Opened(desk, app_url, request.param)
     yield opened
     opened.page.close()
 
@@ -75,6 +82,7 @@ def look(opened: Opened) -> None:
         assert main.evaluate("m => m.scrollWidth - m.clientWidth") <= 0, "the page scrolls sideways"
         if width > 390:
             assert violations(page) == []
+    page.set_viewport_size({"width": 1280, "height": 850})
     assert opened.faults == []
 
 
