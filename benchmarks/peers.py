@@ -194,7 +194,7 @@ DRAWS = {
     "uniform": lambda g, s: g.random(s),
     "exponential": lambda g, s: g.exponential(size=s),
     "normal": lambda g, s: g.standard_normal(s),
-    "Bernoulli": lambda g, s: g.random(s) < 0.3,
+    "Bernoulli": lambda g, s: g.random(s) < 0.1,
 }
 
 

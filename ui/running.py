@@ -36,7 +36,7 @@ def _version(name: str) -> str:
     return code_version(name)
 
 
-@st.cache_data(max_entries=64, max_size="128MB", show_spinner=False)
+@st.cache_data(max_entries=64, max_size="64MB", show_spinner=False)
 def _cached(name: str, version: str, settings: Settings, _tick: Tick, _queued: Any) -> Outcome:
     """One computation for all sessions that ask for the same thing. The arguments with _ are no keys."""
     if BY_NAME[name].kind == "instant":
