@@ -141,8 +141,11 @@ def press_slider(page, widget: str) -> None:
 
 
 def tab(page, name: str) -> None:
-    """Open a tab."""
+    """Open a tab. Its content is asked for when it is opened, so what ran before must have ended."""
+    page.wait_for_timeout(300)  # a run that a click has asked for begins a moment later
+    settle(page)
     page.get_by_role("tab", name=name).click()
+    expect(page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
 
 
 def claims_of(page) -> list[str]:
