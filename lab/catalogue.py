@@ -203,6 +203,7 @@ EXPERIMENTS = (
         "instant", "device_hub", (*_ids("2.7-attn", 2), *_ids("2.1-attn", 3), "2.1-hadamard-02"),
         preview=("main", "token", "effective_neighbours"), preview_claim="2.7-attn-01",
         preview_settings=(("mask", "causal"),),
+        read_first=("message_passing", "decoding"),
     ),
     Experiment(
         "transe_kg", "2.7", "TransE on a knowledge graph",
