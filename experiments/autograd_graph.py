@@ -125,20 +125,12 @@ class Settings(contract.Settings):
     @field_validator("expression")
     @classmethod
     def _readable(cls, value: str) -> str:
-        try:
-            parse(value)
-        except ValueError as fault:
-            raise contract.setting_error("expression", value, str(fault)) from None
-        return value
+        return contract.readable("expression", value, parse)
 
     @field_validator("edges")
     @classmethod
     def _a_graph(cls, value: str) -> str:
-        try:
-            read_edges(value)
-        except ValueError as fault:
-            raise contract.setting_error("edges", value, str(fault)) from None
-        return value
+        return contract.readable("edges", value, read_edges)
 
 
 @dataclass(frozen=True)

@@ -232,11 +232,7 @@ class Settings(contract.Settings):
     @field_validator("facts")
     @classmethod
     def _well_formed(cls, value: str) -> str:
-        try:
-            parse_facts(value)
-        except ValueError as error:
-            raise contract.setting_error("facts", value, str(error)) from None
-        return value
+        return contract.readable("facts", value, parse_facts)
 
 
 @dataclass(frozen=True)

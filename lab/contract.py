@@ -169,6 +169,15 @@ def setting_error(field: str, value: object, why: str) -> PydanticCustomError:
     return PydanticCustomError("setting", safe)
 
 
+def readable(field: str, value: str, read: Callable[[str], object]) -> str:
+    """The text of a field, if ``read`` makes sense of it; what that says in a ``ValueError`` is the fault."""
+    try:
+        read(value)
+    except ValueError as fault:
+        raise setting_error(field, value, str(fault)) from None
+    return value
+
+
 def problems(error: ValidationError, settings: type[Settings]) -> list[str]:
     """Each fault in one line: the field, the value, what is allowed, what to try."""
     lines = []
