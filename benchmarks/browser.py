@@ -16,7 +16,6 @@ import json
 import logging
 import random
 import re
-import shutil
 import statistics
 import tempfile
 import time
@@ -32,14 +31,14 @@ import pyarrow as pa
 from playwright.sync_api import Browser, Page, sync_playwright
 from streamlit.testing.v1 import AppTest
 
-from benchmarks.visitors import Visitor, memory, served
+from benchmarks.visitors import Visitor, memory
 from lab.catalogue import EXPERIMENTS
 from lab.evaluate import ROOT, versions
+from tests.browser import conftest
+from tests.browser.conftest import served
 
 INSTANT = [row.name for row in EXPERIMENTS if row.kind == "instant"]
 FRONT_DOOR = ROOT / "streamlit_app.py"
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
 
 # A page as bare as can be: Altair is imported, as by everyone who draws with it, but made its chart before.
 BARE = """
@@ -168,10 +167,8 @@ def write_chart(chart: Any, folder: Path, stem: str) -> None:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser for one part of the measurement."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=conftest.chromium(), args=conftest.FLAGS)
         yield browser
         browser.close()
 
@@ -188,7 +185,7 @@ def start(folder: Path, starts: int, page: str = "pca_digits") -> list[str]:
         for _ in range(starts + 1):  # the first of each fills the disk's cache and is not counted
             for who, (script, path) in ways.items():
                 began = time.perf_counter()
-                with served(script, folder / "log") as (url, _):
+                with served(folder / "log", str(script)) as (url, _):
                     context = browser.new_context()
                     tab = context.new_page()
                     tab.goto(url + path)
@@ -217,7 +214,7 @@ class Mover:
         self.page.wait_for_function(FIRST_CHART, timeout=60_000)
         control = f".st-key-{key} input[type=range], .st-key-{key} [role=slider]"
         self.slider = self.page.locator(control).first
-        self.key, self.taken, self.missed = "ArrowRight", [], 0
+        self.key, self.missed = "ArrowRight", 0
         self.taken: list[float] = []
 
     def move(self) -> None:
@@ -246,7 +243,7 @@ def slider(folder: Path, moves: int, pages: tuple[str, ...]) -> list[str]:
     lines = ["| page | slider | p50, ms | p95, ms | bare p50, ms | times bare |", "| --- " * 6 + "|"]
     found = {name: prepared(name, folder) for name in pages or INSTANT}
     bare_door = folder / "bare.py"
-    with served(FRONT_DOOR, folder / "log") as (url, _), served(bare_door, folder / "bare_log") as (bare, _):
+    with served(folder / "log") as (url, _), served(folder / "bare_log", str(bare_door)) as (bare, _):
         for name, control in found.items():
             if control is None:
                 lines.append(f"| {name} | none changes the main chart | | | | |")
@@ -278,7 +275,7 @@ PEOPLE = 20
 def people(folder: Path, seconds: int, pages: tuple[str, ...]) -> list[str]:
     """Twenty sessions on ``pages``, a change a second each, while another one trains."""
     sliders = [found for name in pages if (found := prepared(name, folder))]
-    with served(FRONT_DOOR, folder / "log") as (url, _):
+    with served(folder / "log") as (url, _):
         taken, trained, waited = asyncio.run(crowd(url, sliders, seconds))
     everyone = np.concatenate([np.array(t) for t in taken])
     p50, p95 = 1e3 * np.quantile(everyone, (0.5, 0.95))
@@ -342,7 +339,7 @@ async def train(visitor: Visitor, until: float, seed: int = 0) -> int:
 
 def footprint(folder: Path, page: str = "pca_digits") -> list[str]:
     """Peak memory of a server that opened every page, and after 100 and 1,000 runs more."""
-    with served(FRONT_DOOR, folder / "log") as (url, pid):
+    with served(folder / "log") as (url, pid):
         peaks = asyncio.run(many_runs(url, pid, page))
         mapped = Path(f"/proc/{pid}/maps").read_text()
     heavy = [name for name in ("torch", "sklearn") if f"/{name}/" in mapped]

@@ -1,51 +1,13 @@
-"""A server of one's own, and visitors who speak with it as a browser does, over its websocket."""
+"""Visitors who speak with a server as a browser does, over its websocket, and the memory it takes."""
 
 import asyncio
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-
-from lab.evaluate import ROOT
-
-
-@contextmanager
-def served(script: Path, log: Path) -> Iterator[tuple[str, int]]:
-    """A server of ``script`` on a free port, with this project's configuration: address and process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless=true"]
-    command += [f"--server.port={port}", "--server.address=127.0.0.1"]
-    with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
-        try:
-            wait_until_healthy(f"http://127.0.0.1:{port}", process, log)
-            yield f"http://127.0.0.1:{port}", process.pid
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Ask until the server answers; for a minute at most."""
-    start = time.monotonic()
-    while time.monotonic() - start < 60 and process.poll() is None:
-        try:
-            if urllib.request.urlopen(url + "/_stcore/health", timeout=1).status == 200:
-                return
-        except OSError:
-            time.sleep(0.02)
-    raise RuntimeError(log.read_text())
 
 
 def memory(pid: int, what: str) -> float:

@@ -59,12 +59,12 @@ def browser_type_launch_args(browser_type_launch_args):
 
 
 @contextmanager
-def served(log: Path):
-    """A server of its own on a free port; gives its address."""
+def served(log: Path, script: str = "streamlit_app.py"):
+    """A server of its own on a free port; gives its address and process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true"]
     command += [f"--server.port={port}", "--server.address=127.0.0.1"]
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
@@ -78,7 +78,7 @@ def served(log: Path):
                     time.sleep(0.05)
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() - start < 60, log.read_text()
-            yield url
+            yield url, process.pid
         finally:
             process.terminate()
             process.wait(10)
@@ -87,21 +87,21 @@ def served(log: Path):
 @pytest.fixture(scope="session")
 def app_url(tmp_path_factory):
     """One server for all tests but those that need a cold one."""
-    with served(tmp_path_factory.mktemp("server") / "log") as url:
+    with served(tmp_path_factory.mktemp("server") / "log") as (url, _):
         yield url
 
 
 @pytest.fixture(scope="session")
 def other_url(tmp_path_factory):
     """Another server, to open links that were made on the first."""
-    with served(tmp_path_factory.mktemp("other") / "log") as url:
+    with served(tmp_path_factory.mktemp("other") / "log") as (url, _):
         yield url
 
 
 @pytest.fixture
 def cold_url(tmp_path):
     """A server that nobody has opened yet."""
-    with served(tmp_path / "log") as url:
+    with served(tmp_path / "log") as (url, _):
         yield url
 
 
