@@ -85,6 +85,21 @@ def served(log: Path, script: str = "streamlit_app.py"):
 
 
 @pytest.fixture(scope="session")
+def desk(browser):
+    """One browser profile for all pages: Streamlit's own files are fetched once. A page is a visitor."""
+    with browser.new_context(viewport={"width": 1280, "height": 850}) as context:
+        yield context
+
+
+@pytest.fixture
+def page(desk):
+    """A new visitor."""
+    page = desk.new_page()
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="session")
 def app_url(tmp_path_factory):
     """One server for all tests but those that need a cold one."""
     with served(tmp_path_factory.mktemp("server") / "log") as (url, _):
@@ -107,7 +122,13 @@ def cold_url(tmp_path):
 
 def settle(page) -> None:
     """Wait until the script has ended and nothing is left to draw."""
-    page.wait_for_function(SETTLED, timeout=60_000)
+    page.wait_for_function(SETTLED, timeout=60_000, polling=100)
+
+
+def answered(page) -> None:
+    """Wait until what was just clicked is answered: the run that it asks for begins a moment later."""
+    page.wait_for_timeout(300)
+    settle(page)
 
 
 def watch(page) -> list[str]:
@@ -142,10 +163,20 @@ def press_slider(page, widget: str) -> None:
 
 def tab(page, name: str) -> None:
     """Open a tab. Its content is asked for when it is opened, so what ran before must have ended."""
-    page.wait_for_timeout(300)  # a run that a click has asked for begins a moment later
-    settle(page)
+    answered(page)
     page.get_by_role("tab", name=name).click()
     expect(page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
+    answered(page)
+
+
+def download(page, button: str) -> str:
+    """The text of a file that a button gives."""
+    pressed = page.get_by_role("button", name=button, exact=True)
+    with page.expect_download() as waiting:
+        pressed.click()
+    expect(pressed).to_be_enabled()  # it shows that it works, which moves its neighbours
+    with open(waiting.value.path(), encoding="utf-8", newline="") as file:
+        return file.read()
 
 
 def claims_of(page) -> list[str]:

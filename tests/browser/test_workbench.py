@@ -4,7 +4,7 @@ from playwright.sync_api import expect
 
 from lab.catalogue import BY_NAME, EXPERIMENTS
 from lab.evaluate import load
-from tests.browser.conftest import press_slider, settle, tab, visit
+from tests.browser.conftest import download, press_slider, settle, tab, visit
 from tests.conftest import outcome_of
 
 NAMES = list(BY_NAME)
@@ -40,10 +40,7 @@ def test_repeating_over_seeds_gives_mean_and_standard_error(app_url, page):
     tab(page, "Compare")
     page.get_by_role("button", name="Repeat over seeds").click()
     expect(page.get_by_text("over 5 seeds")).to_be_visible(timeout=30_000)
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="every run (CSV)").click()
-    with open(waiting.value.path(), encoding="utf-8") as file:
-        assert len(file.read().splitlines()) == 6
+    assert len(download(page, "every run (CSV)").splitlines()) == 6
 
 
 def test_search_narrows_the_cards_while_typing(app_url, page):
@@ -65,10 +62,7 @@ def test_the_ledger_verifies_a_chapter_and_filters(app_url, page):
     expect(page.get_by_text(f"{len(claims)} claims.")).to_be_visible(timeout=30_000)
     page.get_by_text("Errata: only what is often taught wrongly").click()
     expect(page.get_by_text(f"{len(taught_wrongly)} claims.")).to_be_visible()
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="the ledger (CSV)").click()
-    with open(waiting.value.path(), encoding="utf-8") as file:
-        assert file.readline().startswith("experiment,chapter,id,statement")
+    assert download(page, "the ledger (CSV)").startswith("experiment,chapter,id,statement")
 
 
 def test_back_leads_to_the_page_before_and_forward_to_the_same_settings(app_url, page):
