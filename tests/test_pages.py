@@ -7,9 +7,9 @@ from itertools import cycle
 import altair as alt
 import pandas as pd
 import pytest
-import streamlit as st
 from altair.utils import schemapi
 from pydantic import ValidationError
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from lab.catalogue import BY_NAME
@@ -53,10 +53,11 @@ def check(app: AppTest, name: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
-    """No cached result, charts checked part by part, and the main module that AppTest replaces put back."""
+    """Charts checked part by part, and the main module that AppTest replaces put back."""
     monkeypatch.setattr(schemapi, "DEBUG_MODE", True)
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-    st.cache_data.clear()
+    # Before each run AppTest searches all installed packages for components, as a server does once.
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,11 +73,11 @@ def test_a_page_opens_with_charts_and_all_its_claims(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_charts_are_those_that_altair_makes_by_itself(name, monkeypatch):
     assert schemapi._FromDict is lighter.Remembered  # else see whether ui/lighter.py fits the new Altair
-    ours = specs(open_page(name, **quick(name)))
+    ours = specs(open_page(name))
     monkeypatch.setattr(schemapi, "_FromDict", lighter.FromDict)
     monkeypatch.setattr(schemapi, "_deep_copy", lighter.deep_copy)
     monkeypatch.setattr(schemapi.SchemaBase, "validate", classmethod(lighter.check))
-    assert ours == specs(open_page(name, **quick(name)))
+    assert ours == specs(open_page(name))
 
 
 def specs(app: AppTest) -> list[str]:
