@@ -1,4 +1,4 @@
-"""Altair, lighter: three things that it does again for every chart, and that a page can do without.
+"""Altair, lighter: work that it does again for every chart, and that a page can do without.
 
 A page makes its charts anew at every move of a slider, and most of that time was spent in here. The charts
 stay the same to the last letter, which the tests check on every page. Whoever turns the debug mode of Altair
@@ -7,13 +7,25 @@ Altair that they were written for.
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, ClassVar
 
+from altair import Chart
 from altair.utils import schemapi
 from altair.utils.schemapi import SchemaBase, Undefined
 
-FromDict, deep_copy = schemapi._FromDict, schemapi._deep_copy
+FromDict, deep_copy, subclasses = schemapi._FromDict, schemapi._deep_copy, schemapi._subclasses
 check = SchemaBase.__dict__["validate"].__func__
+hashed = Chart._compute_hash
+
+# What a chart's methods replace, but never change from within: copies of a chart may share it.
+SHARED = {"data", "encoding", "mark", "projection", "transform"}
+
+
+@cache
+def family(cls: type[Any]) -> tuple[type[Any], ...]:
+    """All the classes that inherit from one."""
+    return tuple(subclasses(cls))
 
 
 class Remembered(FromDict):  # type: ignore[misc, valid-type]
@@ -30,6 +42,26 @@ class Remembered(FromDict):  # type: ignore[misc, valid-type]
         self.class_dict = self.tables[key]
 
 
+class Later:
+    """The name of a view, which holds a hash of the chart and all its data: worked out if it is asked for.
+
+    Altair works it out for every layer, and only charts that can be selected in have views with names.
+    """
+
+    def __init__(self, chart: Chart) -> None:
+        """Remember the chart as it is now."""
+        self.chart = copied(chart, set())
+
+    def __str__(self) -> str:
+        """The name that Altair gives."""
+        return hashed(self.chart)
+
+
+def name_of_view(chart: Chart) -> Any:
+    """The name that was worked out when the chart still had its data, or one for later."""
+    return chart._kwds.get("_cached_hash") or Later(chart)
+
+
 def unfinished(obj: SchemaBase) -> bool:
     """Whether a constructor still has to lift parameters out of the charts that this one is made of."""
     lists = [obj._kwds.get(name) for name in ("layer", "concat", "hconcat", "vconcat")]
@@ -38,7 +70,7 @@ def unfinished(obj: SchemaBase) -> bool:
 
 
 def copied(obj: Any, by_ref: set[str]) -> Any:
-    """A deep copy of a chart or a part of one.
+    """A copy of a chart or a part of one, as deep as anything that is done to a copy goes.
 
     Altair's own hands every part to its constructor again, and that of a layered chart copies each layer
     twice: the more layers stand in layers, the more often. A finished part needs no constructor.
@@ -46,9 +78,10 @@ def copied(obj: Any, by_ref: set[str]) -> Any:
     if isinstance(obj, SchemaBase):
         if hasattr(type(obj), "__deepcopy__") or unfinished(obj):
             return deep_copy(obj, by_ref)
+        kept = by_ref | SHARED if isinstance(obj, Chart) else by_ref
         new = object.__new__(type(obj))
         parts = {
-            name: part if part is Undefined or name in by_ref else copied(part, by_ref)
+            name: part if part is Undefined or name in kept else copied(part, by_ref)
             for name, part in obj._kwds.items()
         }
         new.__dict__.update(obj.__dict__, _args=tuple(copied(a, by_ref) for a in obj._args), _kwds=parts)
@@ -66,8 +99,17 @@ def validate(cls: type[SchemaBase], instance: dict[str, Any], schema: dict[str, 
         check(cls, instance, schema)
 
 
+LIGHT = {
+    (schemapi, "_FromDict"): Remembered,
+    (schemapi, "_deep_copy"): copied,
+    (schemapi, "_subclasses"): family,
+    (Chart, "_compute_hash"): name_of_view,
+    (SchemaBase, "validate"): classmethod(validate),
+}
+HEAVY = {(place, name): vars(place)[name] for place, name in LIGHT}  # to go back
+
+
 def lighten() -> None:
-    """Put the three in place."""
-    schemapi._FromDict = Remembered  # type: ignore[misc]
-    schemapi._deep_copy = copied
-    SchemaBase.validate = classmethod(validate)  # type: ignore[assignment]
+    """Put them in place of Altair's own."""
+    for (place, name), ours in LIGHT.items():
+        setattr(place, name, ours)
