@@ -1,10 +1,10 @@
-"""The front door: page configuration and navigation, nothing else."""
+"""The front door: page configuration, navigation and what holds for every page, nothing else."""
 
 from pathlib import Path
 
 import streamlit as st
 
-from ui.boot import pages
+from ui.boot import CALM, pages
 
 page = st.navigation(pages(), position="top")
 ICON = Path(__file__).parent / "ui" / "icon.svg"
@@ -12,5 +12,6 @@ st.set_page_config(
     page_title=f"{page.title} · Proving Ground", page_icon=str(ICON), layout="wide",
     initial_sidebar_state=264,  # pixels: all chapters then stand side by side at 1280
 )  # fmt: skip
+st.html(CALM)
 st.session_state["_routed"] = True
 page.run()

@@ -9,6 +9,15 @@ from lab.catalogue import EXPERIMENTS, MENU
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 
+# Streamlit fades everything on a page while a run goes on. Here a run is over before that can be seen, and
+# the browser needs a tenth of its time for it. Whoever asked for less motion gets none.
+CALM = """<style>
+.stElementContainer { opacity: 1 !important; transition: none !important; }
+@media (prefers-reduced-motion: reduce) {
+  *, *::before, *::after { animation: none !important; transition: none !important; }
+}
+</style>"""
+
 
 def pages() -> dict[str, list[StreamlitPage]]:
     """Home, the experiments under their chapters, then claims and runs; an empty chapter is left out.

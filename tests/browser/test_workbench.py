@@ -4,7 +4,7 @@ from playwright.sync_api import expect
 
 from lab.catalogue import BY_NAME, EXPERIMENTS
 from lab.evaluate import load
-from tests.browser.conftest import download, press_slider, settle, tab, visit
+from tests.browser.conftest import chart, download, press_slider, settle, tab, visit
 from tests.conftest import outcome_of
 
 NAMES = list(BY_NAME)
@@ -30,9 +30,8 @@ def test_the_ninth_pin_pushes_out_the_first_and_says_so(app_url, page):
             press_slider(page, "pca_digits_k")
             expect(page.get_by_text(f"{21 + number} of 64 components keep")).to_be_visible()
     expect(page.get_by_text("pin 1 left")).to_be_visible()
-    chart = page.get_by_test_id("stVegaLiteChart").first
-    expect(chart.get_by_text("pin 9")).to_be_visible()
-    expect(chart.get_by_text("pin 1", exact=True)).to_have_count(0)
+    expect(chart(page).get_by_text("pin 9")).to_be_visible()
+    expect(chart(page).get_by_text("pin 1", exact=True)).to_have_count(0)
 
 
 def test_repeating_over_seeds_gives_mean_and_standard_error(app_url, page):
@@ -104,3 +103,46 @@ def test_every_control_can_be_reached_and_seen_by_keyboard(app_url, page):
     for field in load("pca_digits").Settings.model_fields:
         assert f"pca_digits_{field}" in reached
     assert {"_pca_digits_reset", "_pca_digits_new_seed", "_pca_digits_pin"} <= reached
+
+
+def test_a_guess_stands_on_the_chart_before_the_data_do(app_url, page):
+    visit(page, f"{app_url}/pca_digits")
+    index = next(i for i, challenge in enumerate(load("pca_digits").CHALLENGES) if challenge.curve)
+    card = page.locator(f".st-key-pca_digits_challenge_{index}")
+    card.locator("input").fill("30")
+    card.locator("input").press("Enter")
+    expect(card.locator(".mark-symbol path")).to_have_count(1)
+    expect(card.locator(".mark-line path")).to_have_count(0)
+    card.get_by_role("button", name="Reveal").click()
+    expect(card.locator(".mark-line path")).to_have_count(1)
+    expect(card.locator(".mark-symbol path")).to_have_count(1)
+
+
+def test_the_path_and_the_glossary_lead_to_experiments(app_url, page):
+    visit(page, app_url)
+    path = page.locator("[aria-label^='Learning path']")
+    for row in EXPERIMENTS:
+        expect(path.get_by_text(row.title, exact=True)).to_have_count(1)
+    page.get_by_text("Glossary", exact=True).click()
+    link = page.get_by_test_id("stExpander").get_by_role("link").first
+    title = link.inner_text()
+    link.click()
+    expect(page.get_by_test_id("stCaptionContainer").first).to_contain_text(title)
+
+
+def test_the_menu_of_a_chart_saves_a_picture(app_url, page):
+    visit(page, f"{app_url}/pca_digits")
+    chart(page).hover()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download as PNG").first.click()
+    with open(waiting.value.path(), "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def test_nothing_moves_by_itself_for_those_who_asked_for_it(app_url, page):
+    page.emulate_media(reduced_motion="reduce")
+    visit(page, f"{app_url}/em_gmm")
+    press_slider(page, "em_gmm_separation")
+    settle(page)
+    moving = page.evaluate("document.getAnimations().filter((a) => a.playState === 'running').length")
+    assert moving == 0
