@@ -830,7 +830,7 @@ def work(recipe: Recipe) -> float:
     """Roughly the time one network takes, in trainings of the published one."""
     wide = recipe.hidden / 16
     if recipe.rule == "gat":
-        return 6 + 4.5 * wide + max(recipe.layers - 2, 0) * (6 + 11 * wide)
+        return 4 + 3 * wide + max(recipe.layers - 2, 0) * (4.5 + 5.5 * wide)
     return 0.3 + wide * (0.25 + 0.45 * (recipe.layers - 1))
 
 
