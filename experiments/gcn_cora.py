@@ -333,13 +333,6 @@ def new_networks(rngs: Sequence[np.random.Generator], recipe: Recipe, words: int
     return Networks(weights, [np.stack([glorot(rng, 2, h, b // h) for rng in rngs]) for h, b in pairs])
 
 
-def dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], p: float) -> Matrix:
-    """0 with probability p, else 1/(1-p), so that the mean stays. One random byte each: p in 256ths."""
-    cut, count = round(256 * p), math.prod(shape)
-    draws = rng.integers(2**64, size=-(-count // 8), dtype=np.uint64).view(np.uint8)[:count]
-    return (draws.reshape(shape) >= cut) * np.float32(256 / (256 - cut))
-
-
 def activate(x: Matrix, elu: bool) -> tuple[Matrix, Any]:
     """σ(x) and σ'(x): ReLU, or for GAT the exponential linear unit, eˣ - 1 below zero."""
     if not elu:
@@ -356,22 +349,33 @@ def no_dropout(bounds: Integers, *width: int) -> np.float32:
     return np.float32(1)
 
 
-def dropout(rngs: Sequence[np.random.Generator], p: float) -> Drop:
-    """Masks for networks that draw from a generator each, and so do not depend on one another.
+def random_bytes(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
+    """Numbers from 0 to 255, all equally likely (count,); eight come from one draw."""
+    return rng.integers(2**64, size=-(-count // 8), dtype=np.uint64).view(np.uint8)[:count]
 
-    ``bounds`` tells where the rows of each network begin; those of further heads follow in the same order.
+
+def dropout(rngs: Sequence[np.random.Generator], p: float) -> Drop:
+    """Masks: 0 with probability p, else 1/(1-p), so that the mean stays. One random byte each: p in 256ths.
+
+    Each network draws from its own generator, and so does not depend on the others. ``bounds`` tells where
+    the rows of each begin; those of further heads follow in the same order.
     """
+    cut = round(256 * p)
 
     def drop(bounds: Integers, *width: int) -> Any:
-        sizes = zip(cycle(rngs), np.diff(bounds).tolist())
-        return np.concatenate([dropout_mask(rng, (size, *width), p) for rng, size in sizes])
+        counts = (np.diff(bounds) * math.prod(width)).tolist()
+        draws = np.concatenate([random_bytes(*each) for each in zip(cycle(rngs), counts)])
+        return (draws.reshape(-1, *width) >= cut) * np.float32(256 / (256 - cut))
 
     return drop if p else no_dropout
 
 
 def times_own(states: Matrix, weights: Matrix, bounds: Integers) -> Matrix:
     """The states (papers, before) of each network times its own weights (networks, before, after)."""
-    return np.concatenate([states[a:b] @ w for (a, b), w in zip(pairwise(bounds), weights, strict=True)])
+    product = np.empty((len(states), weights.shape[-1]), dtype=states.dtype)
+    for (a, b), weight in zip(pairwise(bounds), weights, strict=True):
+        np.matmul(states[a:b], weight, out=product[a:b])
+    return product
 
 
 def forward(

@@ -319,7 +319,7 @@ def test_the_receptive_field_is_all_that_training_needs(rule, layers):
 def test_dropout_keeps_the_mean_and_drops_its_share():
     rng = np.random.default_rng(0)
     for p in (0.05, 0.5, 0.8):
-        mask = gcn_cora.dropout_mask(rng, (400, 1000), p)
+        mask = dropout([rng], p)(np.array([0, 400]), 1000)
         dropped = round(256 * p) / 256
         error = math.sqrt(dropped * (1 - dropped) / mask.size)
         assert np.mean(mask == 0) == pytest.approx(dropped, abs=4 * error)
