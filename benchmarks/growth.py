@@ -72,8 +72,8 @@ def gcn(papers: int) -> Callable[[], Any]:
     def work() -> None:
         matrix = gcn_cora.propagation(links, papers, "gcn").astype(np.float32)
         problem = gcn_cora.Problem(features, label, matrix, (train, validation, test))
-        *_, network = islice(gcn_cora.train(gcn_cora.Recipe(), problem, np.random.default_rng(0)), 10)
-        gcn_cora.examine([network], gcn_cora.exam_of(problem, 2))
+        *_, network = islice(gcn_cora.train(gcn_cora.Recipe(), [problem], [np.random.default_rng(0)]), 10)
+        gcn_cora.examine(network, gcn_cora.exam_of(problem, 2))
 
     return work
 

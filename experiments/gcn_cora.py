@@ -51,10 +51,10 @@ R. Salakhutdinov (2016).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from itertools import pairwise
+from functools import cache, cached_property, lru_cache
+from itertools import cycle, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -228,14 +228,33 @@ def propagation(links: Integers, n: int, rule: str) -> sparse.csr_matrix:
 
 @dataclass(frozen=True)
 class Hop:
-    """The edges of one layer: from the papers it reads to the papers it writes."""
+    """The edges of one layer: from the papers it reads to the papers it writes.
+
+    Networks that are trained together have a graph each, and these graphs make one, of pieces without a
+    link: one block of the matrix each. So have the heads of an attention.
+    """
 
     matrix: sparse.csr_matrix  # (written, read) weights of the rule
     transpose: sparse.csr_matrix  # (read, written) the same for the way back
-    sender: Integers  # (edges,) place of each edge's sender among the papers read
-    receiver: Integers  # (edges,) place of its receiver among the papers written, ascending
-    start: Integers  # (written,) each receiver's first edge
+    receiver: Integers  # (edges,) place of each edge's receiver among the papers written, ascending
     own: Integers  # (written,) place of each written paper among the papers read
+    paper_bounds: Integers  # (pieces + 1,) where the papers read of each piece begin, and their number
+    edge_bounds: Integers  # (pieces + 1,) where its edges begin, and their number
+
+    @property
+    def sender(self) -> Integers:
+        """Place of each edge's sender among the papers read (edges,)."""
+        return self.matrix.indices
+
+    @property
+    def start(self) -> Integers:
+        """Each receiver's first edge (written,)."""
+        return self.matrix.indptr[:-1]
+
+    @cached_property
+    def for_heads(self) -> "Hop":
+        """The same edges once for each of the eight heads."""
+        return side_by_side([self] * HEADS)
 
 
 def hop(matrix: sparse.csr_matrix, written: Integers, read: Integers) -> Hop:
@@ -243,7 +262,29 @@ def hop(matrix: sparse.csr_matrix, written: Integers, read: Integers) -> Hop:
     part = matrix[written][:, read].tocsr()
     part.sort_indices()
     receiver = np.repeat(np.arange(len(written)), np.diff(part.indptr))
-    return Hop(part, part.T.tocsr(), part.indices, receiver, part.indptr[:-1], np.searchsorted(read, written))
+    own = np.searchsorted(read, written)
+    return Hop(part, part.T.tocsr(), receiver, own, np.array([0, len(read)]), np.array([0, part.nnz]))
+
+
+def blocks(matrices: Sequence[sparse.csr_matrix]) -> sparse.csr_matrix:
+    """The matrices along the diagonal of one."""
+    return sparse.csr_matrix(sparse.block_diag(matrices, format="csr"))
+
+
+def side_by_side(hops: Sequence[Hop]) -> Hop:
+    """Hops on separate graphs as one hop on all of them."""
+    if len(hops) == 1:
+        return hops[0]
+    sizes = [(*h.matrix.shape, h.matrix.nnz) for h in hops]
+    written, read, edges = np.cumsum([(0, 0, 0), *sizes[:-1]], axis=0).T  # where each hop begins
+    return Hop(
+        blocks([h.matrix for h in hops]),
+        blocks([h.transpose for h in hops]),
+        np.concatenate([h.receiver + k for h, k in zip(hops, written, strict=True)]),
+        np.concatenate([h.own + k for h, k in zip(hops, read, strict=True)]),
+        np.concatenate([[0], *[h.paper_bounds[1:] + k for h, k in zip(hops, read, strict=True)]]),
+        np.concatenate([[0], *[h.edge_bounds[1:] + k for h, k in zip(hops, edges, strict=True)]]),
+    )
 
 
 def receptive_field(matrix: sparse.csr_matrix, papers: Integers, layers: int) -> tuple[list[Hop], Integers]:
@@ -263,11 +304,16 @@ def receptive_field(matrix: sparse.csr_matrix, papers: Integers, layers: int) ->
 
 
 @dataclass
-class Network:
-    """The parameters of K layers."""
+class Networks:
+    """The parameters of networks with K layers, one after the other."""
 
-    weights: list[Matrix]  # $W_l$ (width before, width after)
-    attention: list[Matrix]  # GAT: $a_l$ (2, heads, width of a head), for sender and receiver; else empty
+    weights: list[Matrix]  # $W_l$ (networks, width before, width after)
+    attention: list[Matrix]  # GAT: $a_l$ (networks, 2, heads, width of a head), 2: of sender, of receiver
+
+    def alone(self, index: int) -> "Networks":
+        """One of them, as a view."""
+        one = slice(index, index + 1)
+        return Networks([w[one] for w in self.weights], [a[one] for a in self.attention])
 
 
 def glorot(rng: np.random.Generator, *shape: int) -> Matrix:
@@ -276,24 +322,15 @@ def glorot(rng: np.random.Generator, *shape: int) -> Matrix:
     return rng.uniform(-bound, bound, shape).astype(np.float32)
 
 
-def new_network(rng: np.random.Generator, recipe: Recipe, words: int, classes: int) -> Network:
+def new_networks(rngs: Sequence[np.random.Generator], recipe: Recipe, words: int, classes: int) -> Networks:
     """Fresh weights. GAT: eight heads of hidden/2 units each, joined; one head in the last layer."""
     gat = recipe.rule == "gat"
     width = HEADS * (recipe.hidden // 2) if gat else recipe.hidden
     widths = [words, *[width] * (recipe.layers - 1), classes]
     heads = [*[HEADS] * (recipe.layers - 1), 1]
-    weights = [glorot(rng, a, b) for a, b in pairwise(widths)]
-    attention = [glorot(rng, 2, h, b // h) for h, b in zip(heads, widths[1:], strict=True)] if gat else []
-    return Network(weights, attention)
-
-
-def dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], p: float) -> Any:
-    """0 with probability p, else 1/(1-p), so that the mean stays. One random byte each: p in 256ths."""
-    if p == 0:
-        return np.float32(1)
-    cut, count = round(256 * p), math.prod(shape)
-    draws = rng.integers(2**64, size=-(-count // 8), dtype=np.uint64).view(np.uint8)[:count]
-    return (draws.reshape(shape) >= cut) * np.float32(256 / (256 - cut))
+    weights = [np.stack([glorot(rng, a, b) for rng in rngs]) for a, b in pairwise(widths)]
+    pairs = zip(heads, widths[1:], strict=True) if gat else ()
+    return Networks(weights, [np.stack([glorot(rng, 2, h, b // h) for rng in rngs]) for h, b in pairs])
 
 
 def activate(x: Matrix, elu: bool) -> tuple[Matrix, Any]:
@@ -304,52 +341,94 @@ def activate(x: Matrix, elu: bool) -> tuple[Matrix, Any]:
     return np.maximum(x, 0) + below - 1, below
 
 
+Drop = Callable[..., Any]  # a dropout mask for rows of a width: drop(bounds, width), or drop(bounds)
+
+
+def no_dropout(bounds: Integers, *width: int) -> np.float32:
+    """The mask of networks that are asked, not trained."""
+    return np.float32(1)
+
+
+def random_bytes(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
+    """Numbers from 0 to 255, all equally likely (count,); eight come from one draw."""
+    return rng.integers(2**64, size=-(-count // 8), dtype=np.uint64).view(np.uint8)[:count]
+
+
+def dropout(rngs: Sequence[np.random.Generator], p: float) -> Drop:
+    """Masks: 0 with probability p, else 1/(1-p), so that the mean stays. One random byte each: p in 256ths.
+
+    Each network draws from its own generator, and so does not depend on the others. ``bounds`` tells where
+    the rows of each begin; those of further heads follow in the same order.
+    """
+    cut = round(256 * p)
+
+    def drop(bounds: Integers, *width: int) -> Any:
+        counts = (np.diff(bounds) * math.prod(width)).tolist()
+        draws = np.concatenate([random_bytes(*each) for each in zip(cycle(rngs), counts)])
+        return (draws.reshape(-1, *width) >= cut) * np.float32(256 / (256 - cut))
+
+    return drop if p else no_dropout
+
+
+def times_own(states: Matrix, weights: Matrix, bounds: Integers) -> Matrix:
+    """The states (papers, before) of each network times its own weights (networks, before, after)."""
+    product = np.empty((len(states), weights.shape[-1]), dtype=states.dtype)
+    for (a, b), weight in zip(pairwise(bounds), weights, strict=True):
+        np.matmul(states[a:b], weight, out=product[a:b])
+    return product
+
+
 def forward(
-    network: Network, features: sparse.csr_matrix, chain: list[Hop], drop: Callable[[tuple[int, ...]], Any]
+    networks: Networks, features: sparse.csr_matrix, chain: list[Hop], drop: Drop
 ) -> tuple[Matrix, list[Any]]:
     """Logits of the papers the last hop writes (papers, 7), and what the way back needs.
 
     A layer is H' = σ(Â H W), with dropout on its input and no σ after the last. ``features`` are the
-    words of the papers that the first hop reads; ``drop`` gives a dropout mask of a shape.
+    words of the papers that the first hop reads, (papers, words) for one network and such blocks for more.
     """
     kept: list[Any] = []
     output: Any = None
     slope: Any = None
     mask: Any = None
-    for layer, (weight, hop_) in enumerate(zip(network.weights, chain, strict=True)):
+    for layer, (weight, hop_) in enumerate(zip(networks.weights, chain, strict=True)):
         if layer == 0:
-            entries = features.data * drop(features.data.shape)
+            entries = features.data * drop(features.indptr[hop_.paper_bounds])
             inputs: Any = sparse.csr_matrix((entries, features.indices, features.indptr), features.shape)
+            message = inputs @ weight.reshape(-1, weight.shape[-1])  # (read, width)
         else:
-            active, slope = activate(output, elu=bool(network.attention))
-            mask = drop(active.shape)
+            active, slope = activate(output, elu=bool(networks.attention))
+            mask = drop(hop_.paper_bounds, active.shape[1])
             inputs = active * mask
-        message = inputs @ weight  # (read, width)
-        if network.attention:
-            output, memory = attend(message, network.attention[layer], hop_, drop)
+            message = times_own(inputs, weight, hop_.paper_bounds)
+        if networks.attention:
+            output, memory = attend(message, networks.attention[layer], hop_, drop)
         else:
             output, memory = hop_.matrix @ message, None
         kept.append((inputs, slope, mask, memory))
     return output, kept
 
 
-def backward(network: Network, chain: list[Hop], kept: list[Any], slope_of_loss: Matrix) -> list[Matrix]:
+def backward(networks: Networks, chain: list[Hop], kept: list[Any], slope_of_loss: Matrix) -> list[Matrix]:
     """Gradients of all weights, then of all attention vectors, from ∂loss/∂logits (papers, 7).
 
     With G the slope at a layer's output, ∂W = Hᵀ(ÂᵀG), and (ÂᵀG)Wᵀ ⊙ σ' goes on to the layer before.
     """
     weights: list[Any] = [None] * len(chain)
-    attention: list[Any] = [None] * len(network.attention)
+    attention: list[Any] = [None] * len(networks.attention)
     flow = slope_of_loss
     for layer in reversed(range(len(chain))):
         inputs, slope, mask, memory = kept[layer]
-        if network.attention:
-            flow, attention[layer] = attend_backward(flow, network.attention[layer], chain[layer], memory)
+        weight, hop_ = networks.weights[layer], chain[layer]
+        if networks.attention:
+            flow, attention[layer] = attend_backward(flow, networks.attention[layer], hop_, memory)
         else:
-            flow = chain[layer].transpose @ flow
-        weights[layer] = inputs.T @ flow
+            flow = hop_.transpose @ flow
         if layer:
-            flow = (flow @ network.weights[layer].T) * mask * slope
+            bounds = list(pairwise(hop_.paper_bounds))
+            weights[layer] = np.stack([inputs[a:b].T @ flow[a:b] for a, b in bounds])
+            flow = times_own(flow, weight.swapaxes(1, 2), hop_.paper_bounds) * mask * slope
+        else:
+            weights[layer] = (inputs.T @ flow).reshape(weight.shape)
     return weights + attention
 
 
@@ -369,54 +448,66 @@ def cross_entropy(logits: Matrix, label: Integers) -> float:
 # --- Attention ----------------------------------------------------------------------------------------
 
 
-def attend(
-    message: Matrix, vectors: Matrix, hop_: Hop, drop: Callable[[tuple[int, ...]], Any]
-) -> tuple[Matrix, list[Any]]:
+def by_head(states: Matrix, heads: int) -> Matrix:
+    """(papers, heads · f) to (heads, papers, f)."""
+    return np.ascontiguousarray(states.reshape(len(states), heads, -1).swapaxes(0, 1))
+
+
+def joined(states: Matrix) -> Matrix:
+    """(heads, papers, f) to (papers, heads · f)."""
+    return states.swapaxes(0, 1).reshape(states.shape[1], -1)
+
+
+def attend(message: Matrix, vectors: Matrix, hop_: Hop, drop: Drop) -> tuple[Matrix, Any]:
     """One attention layer: every head weighs the edges by itself; their outputs stand side by side.
 
-    ``message`` (read, heads · f), ``vectors`` (2, heads, f). Gives (written, heads · f).
+    A head writes Σⱼ αᵢⱼ zⱼ, where αᵢⱼ is the softmax over j of LeakyReLU(aₛ·zⱼ + aᵣ·zᵢ). ``message``
+    (read, heads · f), ``vectors`` (networks, 2, heads, f). Gives (written, heads · f).
     """
-    by_head = np.split(message, vectors.shape[1], axis=1)
-    heads = [attend_head(np.ascontiguousarray(z), vectors[:, h], hop_, drop) for h, z in enumerate(by_head)]
-    return np.hstack([output for output, _ in heads]), [memory for _, memory in heads]
-
-
-def attend_head(
-    z: Matrix, vectors: Matrix, hop_: Hop, drop: Callable[[tuple[int, ...]], Any]
-) -> tuple[Matrix, Any]:
-    """Σⱼ αᵢⱼ zⱼ (written, f), where αᵢⱼ is the softmax over j of LeakyReLU(aₛ·zⱼ + aᵣ·zᵢ)."""
-    raw = (z @ vectors[0])[hop_.sender] + (z @ vectors[1])[hop_.own][hop_.receiver]  # (edges,)
-    score = np.maximum(raw, 0.2 * raw)  # LeakyReLU
-    score = np.exp(score - np.maximum.reduceat(score, hop_.start)[hop_.receiver])
-    share = score / np.add.reduceat(score, hop_.start)[hop_.receiver]  # α: sums to 1 for each receiver
-    mask = drop(share.shape)
-    matrix = sparse.csr_matrix((share * mask, hop_.sender, hop_.matrix.indptr), hop_.matrix.shape)
-    return matrix @ z, (z, raw, share, mask, matrix)
-
-
-def attend_backward(flow: Matrix, vectors: Matrix, hop_: Hop, memory: list[Any]) -> tuple[Matrix, Matrix]:
-    """∂loss/∂message (read, heads · f) and ∂loss/∂vectors (2, heads, f), from ∂loss/∂output ``flow``."""
-    by_head = np.split(flow, vectors.shape[1], axis=1)
-    heads = [
-        attend_head_backward(np.ascontiguousarray(g), vectors[:, h], hop_, memory[h])
-        for h, g in enumerate(by_head)
+    heads = vectors.shape[2]
+    edges = hop_ if heads == 1 else hop_.for_heads
+    z = by_head(message, heads)
+    score = [
+        z[:, a:b] @ v.transpose(1, 2, 0)
+        for (a, b), v in zip(pairwise(hop_.paper_bounds), vectors, strict=True)
     ]
-    return np.hstack([message for message, _ in heads]), np.stack([a for _, a in heads], axis=1)
+    of_sender, of_receiver = np.concatenate(score, axis=1).reshape(-1, 2).T  # (heads · read,)
+    raw = of_sender.take(edges.sender) + of_receiver.take(edges.own).take(edges.receiver)  # (edges,)
+    power = np.maximum(raw, 0.2 * raw)  # LeakyReLU
+    power = np.exp(power - np.maximum.reduceat(power, edges.start).take(edges.receiver))
+    share = power / np.add.reduceat(power, edges.start).take(edges.receiver)  # α: sums to 1 for each receiver
+    mask = drop(edges.edge_bounds)
+    matrix = sparse.csr_matrix((share * mask, edges.sender, edges.matrix.indptr), edges.matrix.shape)
+    output = matrix @ z.reshape(-1, z.shape[-1])
+    return joined(output.reshape(heads, -1, z.shape[-1])), (z, raw, share, mask, matrix)
 
 
-def attend_head_backward(flow: Matrix, vectors: Matrix, hop_: Hop, memory: Any) -> tuple[Matrix, Matrix]:
-    """The chain rule through one head: the weighted sum, the softmax, LeakyReLU, both score vectors."""
+def attend_backward(flow: Matrix, vectors: Matrix, hop_: Hop, memory: Any) -> tuple[Matrix, Matrix]:
+    """∂loss/∂message (read, heads · f) and ∂loss/∂vectors, from ∂loss/∂output ``flow`` (written, heads · f).
+
+    The chain rule through the weighted sum, the softmax, LeakyReLU and both score vectors.
+    """
     z, raw, share, mask, matrix = memory
-    along_edge = (flow[hop_.receiver] * z[hop_.sender]) @ np.ones(z.shape[1], dtype=z.dtype)
-    weight_slope = along_edge * mask  # ∂loss/∂α (edges,)
-    score_slope = share * weight_slope
-    score_slope -= share * np.add.reduceat(score_slope, hop_.start)[hop_.receiver]
-    score_slope *= np.where(raw > 0, z.dtype.type(1), z.dtype.type(0.2))
-    of_sender = np.bincount(hop_.sender, score_slope, minlength=len(z)).astype(z.dtype)
-    of_receiver = np.zeros_like(of_sender)
-    of_receiver[hop_.own] = np.add.reduceat(score_slope, hop_.start)
-    both = np.stack([of_sender, of_receiver])  # (2, read)
-    return matrix.T @ flow + both.T @ vectors, both @ z
+    heads, read, f = z.shape
+    edges = hop_ if heads == 1 else hop_.for_heads
+    flow = by_head(flow, heads).reshape(-1, f)
+    # take, because rows picked by brackets come several times slower
+    along_edge = flow.take(edges.receiver, axis=0) * z.reshape(-1, f).take(edges.sender, axis=0)
+    weight_slope = along_edge @ np.ones(f, dtype=z.dtype) * mask  # ∂loss/∂α (edges,)
+    slope = share * weight_slope
+    slope -= share * np.add.reduceat(slope, edges.start).take(edges.receiver)
+    slope *= np.maximum(raw > 0, z.dtype.type(0.2))  # of LeakyReLU: 1 or 0.2
+    both = np.zeros((2, heads * read), dtype=z.dtype)  # ∂loss/∂score of each sender, of each receiver
+    both[0] = np.bincount(edges.sender, slope, minlength=heads * read)
+    both[1, edges.own] = np.add.reduceat(slope, edges.start)
+    both = both.reshape(2, heads, read).swapaxes(0, 1)  # (heads, 2, read)
+    bounds = list(pairwise(hop_.paper_bounds))
+    slopes = [(both[..., a:b] @ z[:, a:b]).swapaxes(0, 1) for a, b in bounds]
+    through_scores = [
+        both[..., a:b].swapaxes(1, 2) @ v.swapaxes(0, 1) for (a, b), v in zip(bounds, vectors, strict=True)
+    ]
+    through_sum = (matrix.T @ flow).reshape(z.shape)
+    return joined(through_sum + np.concatenate(through_scores, axis=1)), np.stack(slopes)
 
 
 # --- Training -----------------------------------------------------------------------------------------
@@ -479,23 +570,49 @@ def divide(
     return np.sort(train), np.sort(rest[:500]), np.sort(rest[500:1500])
 
 
-def train(recipe: Recipe, problem: Problem, rng: np.random.Generator) -> Iterator[Network]:
-    """Full-batch training by Adam: yields the network after each epoch."""
+def train(
+    recipe: Recipe, problems: Sequence[Problem], rngs: Sequence[np.random.Generator]
+) -> Iterator[Networks]:
+    """Full-batch training by Adam, a network for each problem: yields the networks after each epoch.
+
+    Each is what it would be alone: it draws from its own generator, and no piece of the graph hears another.
+    """
+    keep_freed_memory()
     classes = len(CLASSES)
-    network = new_network(rng, recipe, problem.features.shape[1], classes)
-    labelled = problem.parts[0]
-    chain, read = receptive_field(problem.matrix, labelled, recipe.layers)
-    features = problem.features[read]
-    target = np.eye(classes, dtype=np.float32)[problem.label[labelled]]
-    parameters = network.weights + network.attention
+    networks = new_networks(rngs, recipe, problems[0].features.shape[1], classes)
+    chain, features = graph_of(problems, recipe.layers)
+    label = np.concatenate([problem.label[problem.parts[0]] for problem in problems])
+    target = np.eye(classes, dtype=np.float32)[label]
+    count = np.float32(len(label) / len(problems))
+    drop = dropout(rngs, recipe.dropout)
+    parameters = networks.weights + networks.attention
     moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
     for step in range(1, EPOCHS + 1):
-        logits, kept = forward(network, features, chain, lambda s: dropout_mask(rng, s, recipe.dropout))
-        gradients = backward(network, chain, kept, (softmax(logits) - target) / np.float32(len(labelled)))
-        gradients[0] = gradients[0] + recipe.weight_decay * network.weights[0]
+        logits, kept = forward(networks, features, chain, drop)
+        gradients = backward(networks, chain, kept, (softmax(logits) - target) / count)
+        gradients[0] = gradients[0] + recipe.weight_decay * networks.weights[0]
         for parameter, gradient, (mean, square) in zip(parameters, gradients, moments, strict=True):
             adam_step(parameter, gradient, mean, square, step, recipe.learning_rate)
-        yield network
+        yield networks
+
+
+def keep_freed_memory() -> None:
+    """Have the C library use freed memory again, instead of giving it back and fetching it page by page.
+
+    Every epoch frees and takes the same few megabytes, and the pages cost as much as a third of the
+    arithmetic. glibc keeps up to twice the largest block below 32 MB that it has seen freed.
+    """
+    np.empty(30 * 2**20, dtype=np.uint8)  # never touched, so it takes neither time nor memory
+
+
+def graph_of(problems: Sequence[Problem], layers: int) -> tuple[list[Hop], sparse.csr_matrix]:
+    """All that training sees: the hops, and the words of the papers that the first one reads."""
+    chains, features = [], []
+    for problem in problems:
+        chain, read = receptive_field(problem.matrix, problem.parts[0], layers)
+        chains.append(chain)
+        features.append(problem.features[read])
+    return [side_by_side(hops) for hops in zip(*chains, strict=True)], blocks(features)
 
 
 def adam_step(
@@ -508,31 +625,26 @@ def adam_step(
     parameter -= rate / (1 - 0.9**step) * mean / unbiased
 
 
-def no_dropout(shape: tuple[int, ...]) -> np.float32:
-    """The mask of a network that is asked, not trained."""
-    return np.float32(1)
-
-
 def whole_graph(problem: Problem, layers: int) -> list[Hop]:
     """The chain of hops in which every paper is read and written."""
     everyone = np.arange(problem.matrix.shape[0])
     return [hop(problem.matrix, everyone, everyone)] * layers
 
 
-def side_by_side(networks: list[Network], features: sparse.csr_matrix, chain: list[Hop]) -> Matrix:
-    """Logits (networks, papers, 7) as ``forward`` gives them, all networks in the columns of one product."""
-    if networks[0].attention:
-        return np.stack([forward(network, features, chain, no_dropout)[0] for network in networks])
-    state: Any = None  # (papers, networks · width)
-    for layer, hop_ in enumerate(chain):
-        weights = [network.weights[layer] for network in networks]
+def ask(networks: Networks, features: sparse.csr_matrix, chain: list[Hop]) -> Matrix:
+    """Logits (networks, papers, 7) as ``forward`` gives them, from networks that all read the same graph."""
+    if networks.attention:
+        each = [networks.alone(i) for i in range(len(networks.weights[0]))]
+        return np.stack([forward(network, features, chain, no_dropout)[0] for network in each])
+    state: Any = None  # (papers, networks · width): a hop moves the columns of all networks at once
+    for layer, (weight, hop_) in enumerate(zip(networks.weights, chain, strict=True)):
         if layer == 0:
-            message = features @ np.hstack(weights)
+            message = features @ weight.swapaxes(0, 1).reshape(features.shape[1], -1)
         else:
-            states = np.split(np.maximum(state, 0), len(networks), axis=1)
-            message = np.hstack([h @ w for h, w in zip(states, weights, strict=True)])
+            states = np.maximum(state, 0).reshape(len(state), len(weight), -1)
+            message = (states.swapaxes(0, 1) @ weight).swapaxes(0, 1).reshape(len(state), -1)
         state = hop_.matrix @ message
-    return np.stack(np.split(state, len(networks), axis=1))
+    return state.reshape(len(state), len(weight), -1).swapaxes(0, 1)
 
 
 @dataclass(frozen=True)
@@ -553,9 +665,9 @@ def exam_of(problem: Problem, layers: int) -> Exam:
     return Exam(chain, problem.features[read], problem.label[asked], share)
 
 
-def examine(networks: list[Network], exam: Exam) -> tuple[Array, Array]:
+def examine(networks: Networks, exam: Exam) -> tuple[Array, Array]:
     """Accuracy and mean cross-entropy (networks, 3) of each part."""
-    logits = side_by_side(networks, exam.features, exam.chain)
+    logits = ask(networks, exam.features, exam.chain)
     by_class = np.ascontiguousarray(logits.transpose(2, 0, 1))  # (7, networks, asked): sums run over rows
     top = by_class.max(axis=0)
     own = logits[:, np.arange(len(exam.label)), exam.label]
@@ -580,7 +692,7 @@ def dirichlet_energy(states: Any, matrix: Any) -> float:
     return float(states.multiply(change).sum())  # the words are sparse
 
 
-def energies(network: Network, kept: list[Any], logits: Matrix, problem: Problem) -> tuple[Array, float]:
+def energies(network: Networks, kept: list[Any], logits: Matrix, problem: Problem) -> tuple[Array, float]:
     """Energy per squared length of the words and of each layer's output (layers + 1,), and the contraction.
 
     For every layer E(σ(ÂHW)) ≤ λ² ‖W‖² E(H) (Cai and Wang, 2020), where λ is the largest |eigenvalue| of Â
@@ -590,7 +702,7 @@ def energies(network: Network, kept: list[Any], logits: Matrix, problem: Problem
     matrix = problem.matrix.astype(float)
     energy = np.array([dirichlet_energy(h, matrix) for h in states])
     norms = np.array([float((h.multiply(h) if step == 0 else h * h).sum()) for step, h in enumerate(states)])
-    stretch = np.array([np.linalg.norm(w.astype(float), 2) ** 2 for w in network.weights])
+    stretch = np.array([np.linalg.norm(w[0].astype(float), 2) ** 2 for w in network.weights])
     before = stretch * energy[:-1]
     ratio = np.divide(energy[1:], before, out=np.zeros(len(before)), where=before > 0)
     per_length = np.divide(energy, norms, out=np.zeros(len(norms)), where=norms > 0)
@@ -722,7 +834,7 @@ def work(recipe: Recipe) -> float:
     """Roughly the time one network takes, in trainings of the published one."""
     wide = recipe.hidden / 16
     if recipe.rule == "gat":
-        return 6 + 4.5 * wide + max(recipe.layers - 2, 0) * (6 + 11 * wide)
+        return 4 + 3 * wide + max(recipe.layers - 2, 0) * (4.5 + 5.5 * wide)
     return 0.3 + wide * (0.25 + 0.45 * (recipe.layers - 1))
 
 
@@ -752,7 +864,7 @@ def keep(key: tuple[Any, ...], score: Score) -> Score:
     return score
 
 
-def judge(network: Network, recipe: Recipe, problem: Problem) -> Score:
+def judge(network: Networks, recipe: Recipe, problem: Problem) -> Score:
     """Ask a trained network about every paper."""
     logits, kept = forward(network, problem.features, whole_graph(problem, recipe.layers), no_dropout)
     if recipe.rule == "gcn":
@@ -764,7 +876,7 @@ def judge(network: Network, recipe: Recipe, problem: Problem) -> Score:
 
 def attention_of(kept: list[Any]) -> sparse.csr_matrix:
     """The attention (2708, 2708) of the last layer's only head, from what ``forward`` kept."""
-    return kept[-1][3][0][-1]
+    return kept[-1][3][-1]
 
 
 def row_sums(matrix: Any) -> Array:
@@ -801,19 +913,19 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
 
     accuracy, loss, networks = train_together(recipe, problems, settings.seed, tick, mine / total)
     scores = []
-    for index, (network, problem) in enumerate(zip(networks, problems, strict=True)):
-        scores.append(keep((recipe, *draw, index), judge(network, recipe, problem)))
+    for index, problem in enumerate(problems):
+        scores.append(keep((recipe, *draw, index), judge(networks.alone(index), recipe, problem)))
+        tick(mine / total)
     done, compared = mine, {}
     for name in chosen:
         other, count = COMPARISONS[name]
-        group = []
-        for index in range(count):
-            group.append(comparison(other, draw, index, tick, done / total, work(other) / total))
-            done += work(other)
-        compared[name] = tuple(group)
+        share = count * work(other)
+        compared[name] = comparison(other, draw, count, tick, done / total, share / total)
+        done += share
     linear = words_only(*draw) if chosen else None
     tick(min(done / total, 1.0))
-    return finish(settings, recipe, problems[0], networks[0], accuracy, loss, scores, compared, linear, tick)
+    first = networks.alone(0)
+    return finish(settings, recipe, problems[0], first, accuracy, loss, scores, compared, linear, tick)
 
 
 def nothing_is_drawn(settings: Settings) -> bool:
@@ -823,43 +935,45 @@ def nothing_is_drawn(settings: Settings) -> bool:
 
 def train_together(
     recipe: Recipe, problems: list[Problem], seed: int, tick: Tick, share: float
-) -> tuple[Array, Array, list[Network]]:
-    """Your networks, epoch by epoch in step: accuracy and loss (seeds, 200, 3), and the networks."""
-    runs = [train(recipe, p, np.random.default_rng([seed, i])) for i, p in enumerate(problems)]
+) -> tuple[Array, Array, Networks]:
+    """Your networks, all in step: accuracy and loss after each epoch (seeds, 200, 3), and the networks."""
+    rngs = [np.random.default_rng([seed, index]) for index in range(len(problems))]
     same = all(problem is problems[0] for problem in problems)
     exams = [exam_of(problem, recipe.layers) for problem in problems[: 1 if same else None]]
-    accuracy, loss = np.zeros((2, len(runs), EPOCHS, 3))
-    for epoch, networks in enumerate(zip(*runs, strict=True)):
+    accuracy, loss = np.zeros((2, len(problems), EPOCHS, 3))
+    for epoch, networks in enumerate(train(recipe, problems, rngs)):
         if same:
-            accuracy[:, epoch], loss[:, epoch] = examine(list(networks), exams[0])
+            accuracy[:, epoch], loss[:, epoch] = examine(networks, exams[0])
         else:
-            for i, (network, exam) in enumerate(zip(networks, exams, strict=True)):
-                accuracy[i, epoch], loss[i, epoch] = (part[0] for part in examine([network], exam))
+            for i, exam in enumerate(exams):
+                accuracy[i, epoch], loss[i, epoch] = (part[0] for part in examine(networks.alone(i), exam))
         now = accuracy[:, epoch].mean(axis=0)
         tick(share * (epoch + 1) / EPOCHS, epoch=epoch + 1, train=now[0], validation=now[1], test=now[2])
-    return accuracy, loss, list(networks)
+    return accuracy, loss, networks
 
 
 def comparison(
-    recipe: Recipe, draw: tuple[str, int, int], index: int, tick: Tick, done: float, share: float
-) -> Score:
-    """One comparison network: trained now, or remembered from an earlier run."""
-    key = (recipe, *draw, index)
-    if (known := _finished.get(key)) is not None:
-        return known
-    problem = problem_for(recipe, *draw, index)
-    epochs = train(recipe, problem, np.random.default_rng([draw[2], index]))
-    network = next(epochs)
-    for epoch, network in enumerate(epochs):  # noqa: B007 (the last one counts)
-        tick(done + share * epoch / EPOCHS)
-    return keep(key, judge(network, recipe, problem))
+    recipe: Recipe, draw: tuple[str, int, int], count: int, tick: Tick, done: float, share: float
+) -> tuple[Score, ...]:
+    """The comparison networks of one recipe: remembered from an earlier run, or trained now."""
+    keys = [(recipe, *draw, index) for index in range(count)]
+    scores = {key: score for key in keys if (score := _finished.get(key)) is not None}
+    missing = [key for key in keys if key not in scores]
+    if missing:
+        problems = [problem_for(*key) for key in missing]
+        rngs = [np.random.default_rng([draw[2], key[-1]]) for key in missing]
+        for epoch, networks in enumerate(train(recipe, problems, rngs)):  # noqa: B007 (the last count)
+            tick(done + share * epoch / EPOCHS)
+        for i, key in enumerate(missing):
+            scores[key] = keep(key, judge(networks.alone(i), recipe, problems[i]))
+    return tuple(scores[key] for key in keys)
 
 
 def finish(
     settings: Settings,
     recipe: Recipe,
     problem: Problem,
-    network: Network,
+    network: Networks,
     accuracy: Array,
     loss: Array,
     scores: list[Score],
@@ -870,7 +984,7 @@ def finish(
     """Ask the first network about every paper, and count what needs no training."""
     n = len(problem.label)
     logits, kept = forward(network, problem.features, whole_graph(problem, recipe.layers), no_dropout)
-    message = kept[-1][0] @ network.weights[-1]  # (2708, 7)
+    message = kept[-1][0] @ network.weights[-1][0]  # (2708, 7)
     weights = attention_of(kept) if recipe.rule == "gat" else problem.matrix
     # The embedding: what the last layer reads; for one layer, what it says. At unit length, since a few
     # papers with long states would squeeze all others into a corner.
