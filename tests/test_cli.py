@@ -10,6 +10,7 @@ from lab.catalogue import BY_NAME, EXPERIMENTS
 from lab.contract import bounds
 from lab.cora import CoraFileError
 from lab.evaluate import evaluate, load, report
+from tests.conftest import outcome_of
 
 NAMES = list(BY_NAME)
 
@@ -41,7 +42,7 @@ def test_list_as_json_has_the_five_facts_of_a_row(lab):
 @pytest.mark.parametrize("name", NAMES)
 def test_run_prints_the_numbers_of_the_page(lab, name):
     code, out, _ = lab("run", name, "--json")
-    printed, expected = json.loads(out), report(evaluate(name, load(name).Settings()))
+    printed, expected = json.loads(out), report(outcome_of(name))
     assert code == 0
     for part in ("experiment", "chapter", "settings", "summary", "claims", "versions"):
         assert printed[part] == json.loads(json.dumps(expected[part]))

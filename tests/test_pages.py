@@ -73,15 +73,11 @@ def test_a_page_opens_with_charts_and_all_its_claims(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_charts_are_those_that_altair_makes_by_itself(name, monkeypatch):
     assert schemapi._FromDict is lighter.Remembered  # else see whether ui/lighter.py fits the new Altair
-    ours = specs(with_a_pin(name))
+    app = open_page(name).button(key=f"_{name}_pin").click().run()  # with a ghost line in the main chart
+    ours = specs(app)
     for (place, part), heavy in lighter.HEAVY.items():
         monkeypatch.setattr(place, part, heavy)
-    assert ours == specs(with_a_pin(name))
-
-
-def with_a_pin(name: str) -> AppTest:
-    """The page with the ghost of a pinned run in its main chart."""
-    return open_page(name).button(key=f"_{name}_pin").click().run()
+    assert ours == specs(app.run())
 
 
 def specs(app: AppTest) -> list[str]:

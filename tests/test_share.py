@@ -15,6 +15,7 @@ from lab.contract import bounds, choices, plain
 from lab.evaluate import ROOT, evaluate, load, report
 from lab.glossary import TERMS
 from lab.numbers import number, plain_number
+from tests.conftest import outcome_of
 from ui import notebook, picture, pins, search, share
 
 NAMES = list(BY_NAME)
@@ -43,13 +44,18 @@ def settings_of(name: str, changed: bool):
     return another(name) if changed else load(name).Settings()
 
 
+def expected(name: str, settings):
+    """The outcome that a page shows."""
+    return outcome_of(name, **settings.model_dump(exclude_defaults=True))
+
+
 @pytest.mark.parametrize(("name", "changed"), CASES)
 def test_the_python_of_a_page_runs_as_pasted(name, changed):
     settings = settings_of(name, changed)
     code = share.python(name, settings)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     first, *verdicts = done.stdout.strip().splitlines()
-    outcome = evaluate(name, settings)
+    outcome = expected(name, settings)
     assert first == str(outcome.summary)
     assert verdicts == [f"{claim.id} {claim.verdict}" for claim in outcome.claims]
 
@@ -61,8 +67,8 @@ def test_the_command_of_a_page_gives_its_numbers(name, changed, capsys):
     assert words[:3] == ["python", "-m", "lab"]
     assert command.cli([*words[3:], "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    expected = json.loads(json.dumps(report(evaluate(name, settings))))
-    assert {**printed, "seconds": 0} == {**expected, "seconds": 0}
+    wanted = json.loads(json.dumps(report(expected(name, settings))))
+    assert {**printed, "seconds": 0} == {**wanted, "seconds": 0}
 
 
 @pytest.mark.parametrize(("name", "changed"), CASES)
@@ -76,7 +82,7 @@ def test_the_notebook_of_a_page_runs_and_gives_its_numbers(name, changed, monkey
     for cell in book.cells:
         if cell.cell_type == "code":
             shown.append(run_cell(cell.source, space))
-    assert plain(shown[1]) == plain(evaluate(name, settings).summary)
+    assert plain(shown[1]) == plain(expected(name, settings).summary)
     assert list(shown[2]["id"]) == list(BY_NAME[name].claim_ids)
     assert shown[3].to_dict()["mark"]["type"] == "line"
 

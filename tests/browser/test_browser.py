@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from lab.catalogue import BY_NAME
@@ -107,6 +108,7 @@ def test_a_challenge_shows_the_answer_of_a_run(app_url, page):
     expect(page.get_by_text("You saw it coming.")).to_be_visible()
 
 
+@pytest.mark.xdist_group("home")
 def test_home_leads_to_an_experiment(app_url, page):
     visit(page, app_url)
     page.get_by_test_id("stMain").get_by_role("link", name=BY_NAME["pca_digits"].title).first.click()

@@ -1,5 +1,6 @@
 """The workbench in a real browser: predict, compare, share, find, and use without a mouse."""
 
+import pytest
 from playwright.sync_api import expect
 
 from lab.catalogue import BY_NAME, EXPERIMENTS
@@ -10,6 +11,7 @@ from tests.conftest import outcome_of
 NAMES = list(BY_NAME)
 
 
+@pytest.mark.xdist_group("home")
 def test_home_remembers_what_was_predicted(app_url, page):
     visit(page, f"{app_url}/pca_digits")
     field = page.locator(".st-key-pca_digits_challenge_0 input")
@@ -42,6 +44,7 @@ def test_repeating_over_seeds_gives_mean_and_standard_error(app_url, page):
     assert len(download(page, "every run (CSV)").splitlines()) == 6
 
 
+@pytest.mark.xdist_group("home")
 def test_search_narrows_the_cards_while_typing(app_url, page):
     visit(page, app_url)
     cards = page.locator("[class*='st-key-card_']")
@@ -64,6 +67,7 @@ def test_the_ledger_verifies_a_chapter_and_filters(app_url, page):
     assert download(page, "the ledger (CSV)").startswith("experiment,chapter,id,statement")
 
 
+@pytest.mark.xdist_group("home")
 def test_back_leads_to_the_page_before_and_forward_to_the_same_settings(app_url, page):
     visit(page, app_url)
     page.get_by_test_id("stMain").get_by_role("link", name=BY_NAME["pca_digits"].title).first.click()
@@ -118,6 +122,7 @@ def test_a_guess_stands_on_the_chart_before_the_data_do(app_url, page):
     expect(card.locator(".mark-symbol path")).to_have_count(1)
 
 
+@pytest.mark.xdist_group("home")
 def test_the_path_and_the_glossary_lead_to_experiments(app_url, page):
     visit(page, app_url)
     path = page.locator("[aria-label^='Learning path']")
