@@ -696,7 +696,8 @@ def energies(network: Networks, kept: list[Any], logits: Matrix, problem: Proble
     """Energy per squared length of the words and of each layer's output (layers + 1,), and the contraction.
 
     For every layer E(σ(ÂHW)) ≤ λ² ‖W‖² E(H) (Cai and Wang, 2020), where λ is the largest |eigenvalue| of Â
-    other than 1. The contraction is the largest E(σ(ÂHW)) / (‖W‖² E(H)) over the layers.
+    other than 1. The contraction is the largest E(σ(ÂHW)) / (‖W‖² E(H)) over the layers whose E(H) is more
+    than rounding leaves of ‖H‖².
     """
     states: list[Any] = [step[0].astype(float) for step in kept] + [logits.astype(float)]
     matrix = problem.matrix.astype(float)
@@ -704,7 +705,8 @@ def energies(network: Networks, kept: list[Any], logits: Matrix, problem: Proble
     norms = np.array([float((h.multiply(h) if step == 0 else h * h).sum()) for step, h in enumerate(states)])
     stretch = np.array([np.linalg.norm(w[0].astype(float), 2) ** 2 for w in network.weights])
     before = stretch * energy[:-1]
-    ratio = np.divide(energy[1:], before, out=np.zeros(len(before)), where=before > 0)
+    known = energy[:-1] > 1e-12 * norms[:-1]
+    ratio = np.divide(energy[1:], before, out=np.zeros(len(before)), where=known & (stretch > 0))
     per_length = np.divide(energy, norms, out=np.zeros(len(norms)), where=norms > 0)
     return per_length, float(ratio.max())
 

@@ -7,7 +7,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
@@ -273,6 +273,7 @@ def test_matrix_form_and_message_form_agree_on_any_graph(pairs, seed):
 
 @settings(max_examples=40, deadline=None)
 @given(edge_lists, st.integers(0, 99), st.integers(1, 4))
+@example([(1, 5), (1, 7), (5, 7)], 1, 2)  # all energy is gone after one layer
 def test_a_layer_never_raises_the_energy_beyond_its_bound(pairs, seed, layers):
     links = np.array(pairs, dtype=int).reshape(-1, 2)
     recipe = Recipe(layers=layers, hidden=6)
