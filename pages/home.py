@@ -66,7 +66,11 @@ def learning_path() -> alt.LayerChart:
     dots = alt.Chart(pd.DataFrame(rows)).encode(x=x, y=y, href="url:N", tooltip="title:N")
     names = dots.mark_text(align="left", dx=9, fontSize=13).encode(text="title:N")
     lines = charts.paint(lines.encode(x=x, y=y, x2="x2", y2="y2"), "theory")
-    return lines + charts.paint(dots.mark_circle(size=110, opacity=1), "measured") + names
+    return (
+        lines
+        + charts.paint(dots.mark_circle(size=110, opacity=1), "measured")
+        + charts.paint(names, "theory")
+    )
 
 
 boot.guard()

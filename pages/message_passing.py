@@ -83,7 +83,7 @@ def colours(nodes: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerCh
     base = alt.Chart(nodes).transform_filter(alt.datum.round == k).encode(x="x:Q", y="y:Q")
     names = sorted(nodes["colour"].unique())
     dots = base.mark_circle(size=520, opacity=1).encode(color=charts.classes("colour:N", names, legend=""))
-    numbers = base.mark_text(fontWeight="bold", color="black").encode(text="colour:N")
+    numbers = base.mark_text(fontWeight="bold", color="#000").encode(text="colour:N")
     chart = network((dots + numbers).add_params(k), links)
     return charts.titled(chart, title, "The same number: not told apart so far", height=HEIGHT)
 

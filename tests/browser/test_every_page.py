@@ -15,6 +15,7 @@ from tests.conftest import outcome_of
 
 NAMES = list(BY_NAME)
 LOOKS = [("light", 1280), ("dark", 1280), ("dark", 390), ("light", 390)]
+UNTHEMED = 'svg.marks text[fill="black"]:not(:empty)'  # what Vega falls back on, unseen in the dark
 BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 29)"}
 
 
@@ -76,6 +77,7 @@ def look(opened: Opened) -> None:
         expect(page.locator("h1").first).to_be_visible()
         expect(page.get_by_test_id("stException")).to_have_count(0)
         expect(page.locator(".katex-error")).to_have_count(0)
+        expect(page.locator(UNTHEMED)).to_have_count(0)
         main = page.get_by_test_id("stMain")
         assert main.evaluate("m => m.scrollWidth - m.clientWidth") <= 0, "the page scrolls sideways"
         if width > 390:
