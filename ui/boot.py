@@ -10,9 +10,11 @@ from lab.catalogue import EXPERIMENTS, MENU
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 
 # Streamlit fades everything on a page while a run goes on. Here a run is over before that can be seen, and
-# the browser needs a tenth of its time for it. Whoever asked for less motion gets none.
-CALM = """<style>
+# the browser needs a tenth of its time for it. Whoever asked for less motion gets none. A formula that is
+# wider than a phone scrolls by itself.
+STYLE = """<style>
 .stElementContainer { opacity: 1 !important; transition: none !important; }
+.katex-display { overflow: auto hidden; padding-block: 6px; }
 @media (prefers-reduced-motion: reduce) {
   *, *::before, *::after { animation: none !important; transition: none !important; }
 }

@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
 from lab.catalogue import BY_NAME
@@ -106,10 +105,3 @@ def test_a_challenge_shows_the_answer_of_a_run(app_url, page):
     card.get_by_text("15 components", exact=True).click()
     card.get_by_role("button", name="Reveal").click()
     expect(page.get_by_text("You saw it coming.")).to_be_visible()
-
-
-@pytest.mark.xdist_group("home")
-def test_home_leads_to_an_experiment(app_url, page):
-    visit(page, app_url)
-    page.get_by_test_id("stMain").get_by_role("link", name=BY_NAME["pca_digits"].title).first.click()
-    expect(page.locator("h1").first).to_contain_text(BY_NAME["pca_digits"].question)

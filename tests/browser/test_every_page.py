@@ -16,6 +16,9 @@ from tests.conftest import outcome_of
 NAMES = list(BY_NAME)
 LOOKS = [("light", 1280), ("dark", 1280), ("dark", 390), ("light", 390)]
 UNTHEMED = 'svg.marks text[fill="black"]:not(:empty)'  # what Vega falls back on, unseen in the dark
+CUT_FORMULAS = """() => [...document.querySelectorAll('.katex-display')]
+  .filter((f) => f.scrollWidth > f.clientWidth + 1 && getComputedStyle(f).overflowX !== 'auto')
+  .map((f) => f.innerText.slice(0, 60))"""  # a wide formula has to scroll by itself
 BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 29)"}
 
 
@@ -78,6 +81,7 @@ def look(opened: Opened) -> None:
         expect(page.get_by_test_id("stException")).to_have_count(0)
         expect(page.locator(".katex-error")).to_have_count(0)
         expect(page.locator(UNTHEMED)).to_have_count(0)
+        assert page.evaluate(CUT_FORMULAS) == []
         main = page.get_by_test_id("stMain")
         assert main.evaluate("m => m.scrollWidth - m.clientWidth") <= 0, "the page scrolls sideways"
         if width > 390:

@@ -68,9 +68,10 @@ def test_the_ledger_verifies_a_chapter_and_filters(app_url, page):
 
 
 @pytest.mark.xdist_group("home")
-def test_back_leads_to_the_page_before_and_forward_to_the_same_settings(app_url, page):
+def test_home_leads_to_a_page_back_to_home_and_forward_to_the_same_settings(app_url, page):
     visit(page, app_url)
     page.get_by_test_id("stMain").get_by_role("link", name=BY_NAME["pca_digits"].title).first.click()
+    expect(page.locator("h1").first).to_contain_text(BY_NAME["pca_digits"].question)
     expect(page.get_by_text("20 of 64 components keep")).to_be_visible()
     press_slider(page, "pca_digits_k")
     expect(page.get_by_text("21 of 64 components keep")).to_be_visible()
