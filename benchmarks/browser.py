@@ -145,7 +145,9 @@ def picture(chart: Any) -> tuple[str, list[str]]:
     """What of a chart can be seen: its specification without the names of its tables, and their values."""
     spec = json.loads(chart.spec)
     spec.pop("usermeta", None)
-    tables = [pa.ipc.open_stream(table.data.data).read_pandas().to_json() for table in chart.datasets]
+    tables = [
+        pa.ipc.open_stream(table.data.data).read_pandas().to_json(orient="split") for table in chart.datasets
+    ]
     return re.sub(r'"name": "[0-9a-f]{32}"', "", json.dumps(spec)), tables
 
 
