@@ -208,12 +208,6 @@ def told(cells: pd.DataFrame, nodes: pd.DataFrame) -> list[str]:
     return words
 
 
-def beside(*drawn: tuple[Any, str]) -> None:
-    for column, (chart, text) in zip(st.columns(len(drawn)), drawn, strict=True):
-        with column:
-            page.chart(chart, alt=text)
-
-
 def explained(chart: Any, text: str, words: str) -> None:
     left, right = st.columns([3, 2])
     right.markdown(words)
@@ -267,7 +261,7 @@ with right:
 
 order = tables["order"].set_index("case")["moved"]
 gap = summary["largest_difference"]
-beside(
+page.side_by_side(
     (
         difference(tables["difference"], f"Matrix and messages differ by {number(gap)} at most"),
         f"Difference of the outputs by token, at most {gap:.2e}, each below its rounding bound.",
@@ -295,7 +289,7 @@ st.header("Why the scores are divided", anchor=False)
 scores = tables["scores"]
 wide, sharp = scores["variance"].iloc[-1], summary["top_weight_1024"]
 power = alt.Axis(values=[-2, 0, 2, 4, 6, 8, 10], labelExpr="pow(2, datum.value)")
-beside(
+page.side_by_side(
     (
         two_forms(scores, "variance of q·k (log)", ["log2_variance", "log2_d", "log2_scaled", "zero"],
                   f"Undivided, scores vary by {wide:,.0f} at d = 1,024", axis=power),

@@ -1,7 +1,6 @@
 """Base rates: the page."""
 
 import math
-from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -158,12 +157,6 @@ def events(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(bars + ticks, title, height=300)
 
 
-def side_by_side(*drawn: tuple[Any, str]) -> None:
-    for column, (chart, text) in zip(st.columns(len(drawn)), drawn, strict=True):
-        with column:
-            page.chart(chart, alt=text)
-
-
 page = ui.open_page("bayes_base_rate")
 tables, summary, settings = page.tables, page.summary, page.settings
 every, real, tests = tables["posteriors"], tables["real_test"], settings.tests
@@ -179,7 +172,7 @@ steps["text"] = [f"{when.capitalize()}: {i + h:,} people, {i:,} of them ill" for
 steps["shown"] = steps.shown_ill + steps.shown_healthy
 steps["title"] = [f"Of {i + h:,} {when}, {i:,} are ill" for when, i, h in counts]
 listed = [f"{r.predicted:.4g} ({r.measured:.4g} counted, {r.repeats})" for r in every.itertuples()]
-side_by_side(
+page.side_by_side(
     (field_of_people(tables["people"], steps, kind, tests), ". ".join(steps.text)),
     (posteriors(every, settings.copying), f"Share ill after 0 to 4 positives: {', '.join(listed)}."),
 )
@@ -195,7 +188,7 @@ st.header("A real test: is this tumour malignant?")
 if len(real):
     sizes = f"sensitivity {summary['real_sensitivity']:.3f}, specificity {summary['real_specificity']:.3f}"
     right = ", ".join(f"{r.predicted:.3f} at {r.prevalence:.3g}" for r in real.itertuples())
-    side_by_side(
+    page.side_by_side(
         (scores(tables["patients"], summary), f"Fitted log-odds of 569 tumours; {sizes}."),
         (screening(tables["real_curve"], real), f"Share of alarms that are right by prevalence: {right}."),
     )

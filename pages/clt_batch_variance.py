@@ -153,12 +153,6 @@ def descent(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(charts.paint(band, "measured") + line, title, height=320)
 
 
-def side_by_side(*drawn: tuple[alt.LayerChart, str]) -> None:
-    for column, (chart, text) in zip(st.columns(len(drawn)), drawn, strict=True):
-        with column:
-            page.chart(chart, alt=text)
-
-
 page = ui.open_page("clt_batch_variance")
 tables, summary, settings = page.tables, page.summary, page.settings
 chosen = "with replacement" if settings.replacement else "without replacement"
@@ -190,13 +184,13 @@ ends = list(far[far.n.isin([1, 64])].itertuples())
 near = "; ".join(f"{r.source} {r.measured:.3f} at n = {r.n}" for r in ends)
 wide = "; ".join(f"{r.source} {r.quartile_range:.3g} at n = {r.n}" for r in ends)
 st.subheader(f"Means of n draws: {source}")
-side_by_side(
+page.side_by_side(
     (histogram(tables["histogram"], tables["normal"]),
      f"Histogram of standardised means of n {source} draws, n to be chosen, and the normal density."),
     (quantiles(tables["qq"]),
      f"Quantiles of standardised means of {source} draws against normal ones, for n = 1, 4, 16 and 64."),
 )  # fmt: skip
-side_by_side(
+page.side_by_side(
     (distance(far, source), f"KS distance to the normal curve (Cauchy: the nearest one): {near}."),
     (spread(far, source), f"Width of the middle half of the means: {wide}."),
 )
@@ -210,7 +204,7 @@ else:
         rows = tables["shape"][tables["shape"].statistic == what]
         text = f"{rows.measured.iloc[0]:.3g} at n = 1, {rows.measured.iloc[-1]:.3g} at 64"
         drawn.append((shape(rows, what, law), f"{what.capitalize()} of standardised means: {text}."))
-    side_by_side(*drawn)
+    page.side_by_side(*drawn)
 
 st.subheader("Is the normal curve why mini-batches work?")
 st.markdown("No. One patient a step gives a gradient far from normal, and descent arrives all the same.")

@@ -176,12 +176,6 @@ def cloud(frame: pd.DataFrame, title: str, says: str) -> alt.Chart:
     return charts.titled(dots.encode(x=x, y=y, color=charts.kind()), title, says, height=360)
 
 
-def side_by_side(*drawn: tuple[Any, str], main: int = -1) -> None:
-    for i, (column, (chart, text)) in enumerate(zip(st.columns(len(drawn)), drawn, strict=True)):
-        with column:
-            (page.main if i == main else page.chart)(chart, alt=text)
-
-
 def short(value: float) -> str:
     """Four digits; what is only rounding is 0."""
     return number(float(f"{round(value, 9):.4g}"))
@@ -226,7 +220,7 @@ if not sigma[1]:
 says = "It stays where the curve meets a dashed line"
 if det < 0:
     says = "ad − bc < 0: the curve falls by a full turn"
-side_by_side(
+page.side_by_side(
     (ellipse(tables["circle"], lines, shape, 1.35 * max(1, sigma[0])),
      f"{shape}. Kept directions: {stay or 'none'}. The slider turns v and shows Av."),
     (turns(tables["main"], kept, seen, says), f"Angle from v to Av against the direction of v. {seen}."),
@@ -272,7 +266,7 @@ normal = abs(values["size"][0] - sigma[0]) < 1e-8
 if lams:
     plot += ": |λ| and σ agree, A is normal" if normal else ": the circles of |λ| lie between those of σ"
 reach = 1.2 * max(sigma[0], 0.5)
-side_by_side(
+page.side_by_side(
     (
         stages(tables["stages"], title, 1.15 * max(1, sigma[0])),
         f"A circle and a letter F in 24 frames. {title}.",
@@ -287,7 +281,7 @@ title = (
 )
 share = (dots.imaginary == 0).mean()
 on = f"{share:.0%} of the eigenvalues of 300 random 4 × 4 matrices are real"
-side_by_side(
+page.side_by_side(
     (all_real(random, title, f"{settings.draws:,} of each. Dashes: 2 to the −n(n−1)/4"),
      ", ".join(f"{r.n}: {r.measured:.4f}, predicted {r.predicted:.4f}" for r in random.itertuples())),
     (cloud(dots, on, "Blue: real. The others come in pairs"), on),

@@ -149,12 +149,6 @@ def limit(frame: pd.DataFrame) -> alt.Chart:
     return charts.titled(lines, "As the variance shrinks, EM becomes k-means", height=320)
 
 
-def pair_of(*both: tuple[Any, str]) -> None:
-    for column, (chart, alt_text) in zip(st.columns(2), both, strict=True):
-        with column:
-            page.chart(chart, alt=alt_text)
-
-
 page = ui.open_page("em_gmm")
 result, tables, settings = page.result, page.tables, page.settings
 starts, moves, many = tables["starts"], tables["climb"], page.settings.starts
@@ -206,7 +200,7 @@ st.dataframe(readable.round(4), hide_index=True)
 st.header("Where the starts end")
 lowest, highest = (number(v) for v in (starts.log_likelihood.min(), starts.log_likelihood.max()))
 counts = ", ".join(f"{r.starts} at {r.log_likelihood:.2f}" for r in tables["ends"].itertuples())
-pair_of(
+page.side_by_side(
     (
         paths(tables["paths"], starts),
         f"Log-likelihood by step for {many} starts, ending between {lowest} and {highest}.",
@@ -220,7 +214,7 @@ st.header("What a floor does")
 falls_by_floor = ", ".join(f"{number(r.deepest_fall)} at {r.floor:g}" for r in tables["floors"].itertuples())
 grown = tables["collapse"].measured
 gain = number((grown[12] - grown[8]) / 4)
-pair_of(
+page.side_by_side(
     (floors(tables["floors"], settings.floor), f"Deepest fall on iris for each floor: {falls_by_floor}."),
     (
         collapse(tables["collapse"], settings.floor),
@@ -234,7 +228,7 @@ st.caption(
 st.header("How many components, and how hard?")
 criteria = ", ".join(number(round(v, 1)) for v in tables["model_selection"].bic)
 first, last = result.limit_agreement[[0, -1]]
-pair_of(
+page.side_by_side(
     (selection(tables["model_selection"]), f"BIC for K = 1 to 8: {criteria}."),
     (
         limit(tables["k_means_limit"]),

@@ -1,7 +1,6 @@
 """The two directions of the divergence: the page."""
 
 from math import isnan
-from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -156,12 +155,6 @@ def policies(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(lines + dots, title, height=340)
 
 
-def pair(widths: list[int], *both: tuple[Any, str]) -> None:
-    for column, (chart, text) in zip(st.columns(widths), both, strict=True):
-        with column:
-            page.chart(chart, alt=text)
-
-
 def signed(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
@@ -233,13 +226,13 @@ title = f"The {which} divergence has {basins}{ended}"
 humps = {round(summary[f"price_{side}"], 9) for side in ("right", "left")}
 cost = f"A hump costs {min(humps):.3f} at most"
 cost += f"; covering passes it at s = {crossing:.2f}" if even else ", if it is the likelier"
-pair(
-    [3, 2],
+page.side_by_side(
     (
         surface(tables, which, optima, title),
         f"Map of the divergence by mean and sd of the fit. Floors: {floors}.",
     ),
     (price(main, humps, even, cost), f"D(q‖p) from each start against separation. {cost}."),
+    widths=[3, 2],
 )
 st.caption(
     "Left: a colour a basin, darker is lower, diamonds are the floors"
@@ -256,8 +249,7 @@ won = (
 wide = f"Forward spans both groups of petals: {petals.forward_centre[0]:.2f} ± {petals.forward_sd[0]:.2f} cm"
 paid, other = summary["code_reverse"], summary["code_forward"]
 pays = f"A VAE pays {paid:.3g} nats for this code; forward would be {other:.3g}"
-pair(
-    [1, 1],
+page.side_by_side(
     (
         charts.titled(bells, wide if shown == ["forward"] else won, height=340),
         f"Lengths of 150 petals, and fits. {wide}. {won}.",
@@ -276,8 +268,7 @@ half = tables["policies"].query("beta == 0.2").measured.tolist()
 kept = (
     f"At β = 0.2 the policy keeps {1 - half[0]:.1%} other letters, or {1 - half[1]:.1%} if held by D(ref‖π)"
 )
-pair(
-    [1, 1],
+page.side_by_side(
     (
         reading(tables["reading"], settings.read, gap),
         f"Divergence between the letters read and the whole text. {gap}. The other way "

@@ -161,12 +161,6 @@ def fitting(frame: pd.DataFrame, floor: float | None) -> alt.LayerChart:
     return charts.titled(chart, title, height=300)
 
 
-def side_by_side(*both: tuple[Any, str]) -> None:
-    for column, (chart, alt_text) in zip(st.columns(2), both, strict=True):
-        with column:
-            page.chart(chart, alt=alt_text)
-
-
 page = ui.open_page("mcmc_vi")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
 two, regression = settings.target == "two modes", settings.target == "regression"
@@ -229,12 +223,12 @@ elif not summary["r_hat"] < 1.01:
     )
 
 st.header("What are the draws worth?")
-side_by_side(
+page.side_by_side(
     (trace(cloud), f"Traces of {axes[0]}, warm-up included; R-hat {number(summary['r_hat'])} after it."),
     (memory(tables["autocorrelation"]), f"Autocorrelation by lag; effective sample size {ess or 0}."),
 )
 law = tables["errors"].iloc[-1]
-side_by_side(
+page.side_by_side(
     (
         errors(tables["errors"], not page.outcome.claims[0].unmet),
         f"Error of the mean over 96 chains against draws, ending at {number(10**law.measured)}; sd/√ESS is "
@@ -254,7 +248,7 @@ st.header("What VI leaves out")
 methods = ", ".join(
     f"{r.method} {axes[r.coordinate - 1]} {number(r.sd)}" for r in tables["methods"].itertuples()
 )
-side_by_side(
+page.side_by_side(
     (spreads(tables["methods"]), f"Standard deviations: {methods}."),
     (
         fitting(tables["fit"], None if two else page.outcome.claims[1].also[2].predicted),

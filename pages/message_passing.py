@@ -144,12 +144,6 @@ def widths(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "✓ fits, × refused, ! stretched without a word", height=HEIGHT)
 
 
-def beside(shares: list[int], *drawn: tuple[Any, str]) -> None:
-    for column, (chart, text) in zip(st.columns(shares), drawn, strict=True):
-        with column:
-            page.chart(chart, alt=text)
-
-
 page = ui.open_page("message_passing")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
 k, main, frames, members = settings.layers, tables["main"], tables["view"], len(page.result.adjacency)
@@ -174,8 +168,7 @@ with right:
 depth, rate = tables["cora"].set_index("layers")["accuracy"], summary["second_eigenvalue"]
 last = f"Each layer keeps {rate:.1%} of the differences, in the end"
 listed = [f"{n}: {a:.1%}" for n, a in depth.items()]
-beside(
-    [1, 1],
+page.side_by_side(
     (
         smoothing(tables["smoothing"], k, last if rate > 1e-9 else "One layer leaves no differences"),
         f"Differences left after {k}: {summary['left_at_k']:.3g}; at most {rate:.4f} to the power {k}.",
@@ -196,13 +189,13 @@ told = tables["aggregators"].groupby("aggregator")["told_apart"].sum()
 count = f"Of five pairs sum tells {told['sum']} apart, mean {told['mean']}, max {told['max']}"
 same = tables["aggregators"].query("not told_apart")
 listed = [f"{r.pair} by {r.aggregator}" for r in same.itertuples()]
-beside(
-    [3, 2],
+page.side_by_side(
     (
         colours(tables["pair_nodes"], tables["pair_links"], f"By {settings.aggregator}, {names}: {verdict}"),
         f"Two graphs with the colours of their nodes, by round. {names}: {verdict}.",
     ),
     (aggregators(tables["aggregators"], count), f"{count}. The same: {', '.join(listed)}."),
+    widths=[3, 2],
 )
 kinds, missing = summary["classes_of_156_graphs"], tables["missed_nodes"]
 triangles = missing.drop_duplicates(["group", "graph"]).groupby("group")["triangles"]

@@ -161,12 +161,6 @@ def climbs(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, height=340)
 
 
-def pair(widths: list[int], *both: tuple[Any, str]) -> None:
-    for column, (chart, text) in zip(st.columns(widths), both, strict=True):
-        with column:
-            page.chart(chart, alt=text)
-
-
 page = ui.open_page("taylor_curvature")
 tables, summary, settings = page.tables, page.summary, page.settings
 chosen = tables["chosen"]
@@ -208,14 +202,14 @@ walk = f"The Hessian says {points.by_eigenvalues.iloc[0]}, and so does a walk ar
 if "undecided" in walk:
     walk = f"The Hessian is undecided; a walk around finds a {points.by_walk.iloc[0]}"
 walk = walk if len(points) == 1 else "The Hessian and a walk around agree four times"
-pair(
-    [3, 2],
+page.side_by_side(
     (
         surface(tables, carried),
         f"The surface {settings.surface}, its critical points ({', '.join(points.by_walk)}) and both models "
         f"at a point you move. Half a step away, on average over the places: {carried}.",
     ),
     (ring(tables["rings"], walk), f"Height on a circle around a critical point, and by the Hessian. {walk}."),
+    widths=[3, 2],
 )
 st.caption(
     "The surface: errors half a step away, in the title on average over all places. The walk: at distance "
@@ -231,8 +225,7 @@ last = seen.iloc[-1]
 rare = f"Of {settings.draws:,} random {last.n:.0f}×{last.n:.0f} Hessians {last.matrices:.0f} are all positive"
 held = f"A saddle holds {steps.iloc[0]} steps from 0.1 and {steps.iloc[-1]} from 1e-12"
 every = ", ".join(f"{row.share:.3g} at n = {row.n}" for row in seen.itertuples())
-pair(
-    [1, 1],
+page.side_by_side(
     (share(seen, rare), f"Share of Gaussian Hessians with all eigenvalues positive: {every}."),
     (delay(tables["saddle"], held), f"{held}; the logarithm law predicts the same."),
 )
@@ -241,8 +234,7 @@ st.header("What a slope promises")
 gains = tables["climbs"].measured
 kept = f"At 1.9/λ a step brings {summary['arrived_at_1.9']:.0%} of the promise, and still converges"
 signs = f"Per entry, the signs climb faster: {gains[3]:.2f} against {gains[2]:.2f}"
-pair(
-    [1, 1],
+page.side_by_side(
     (decrease(tables["decrease"], kept), f"Decrease over promised decrease by αλ: 1 − αλ/2. {kept}."),
     (
         climbs(tables["climbs"], signs),

@@ -9,9 +9,9 @@ from lab.catalogue import EXPERIMENTS, MENU
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 
-# Streamlit fades everything on a page while a run goes on. Here a run is over before that can be seen, and
-# the browser needs a tenth of its time for it. Whoever asked for less motion gets none. A formula that is
-# wider than a phone scrolls by itself.
+# Streamlit fades everything on a page while a run goes on, for which the browser needs a tenth of its time.
+# Here most runs are over before that can be seen, and a training shows its progress. Whoever asked for less
+# motion gets none. A formula that is wider than a phone scrolls by itself.
 STYLE = """<style>
 .stElementContainer { opacity: 1 !important; transition: none !important; }
 .katex-display { overflow: auto hidden; padding-block: 6px; }

@@ -12,7 +12,7 @@ import altair as alt
 import pandas as pd
 from altair.utils import schemapi
 
-# That the parts of a chart are checked as they are made costs a page a fifth of its time, and three more
+# That the parts of a chart are checked as they are made costs a page a fifth of its time, and more
 # habits of Altair two thirds of the rest. The tests turn the checks on again.
 schemapi.disable_debug_mode()
 if alt.__version__.startswith("6.3."):

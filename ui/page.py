@@ -56,6 +56,16 @@ class Page:
         self.drawn.append((title, chart))
         return st.altair_chart(chart, width="stretch", alt=alt, **more)
 
+    def side_by_side(
+        self, *drawn: tuple[Any, str], widths: list[int] | None = None, main: int | None = None
+    ) -> None:
+        """Draw charts, each with what it shows in words, in columns; ``main`` tells which is the main one."""
+        for place, (column, (chart, alt)) in enumerate(
+            zip(st.columns(widths or len(drawn)), drawn, strict=True)
+        ):
+            with column:
+                (self.main if place == main else self.chart)(chart, alt=alt)
+
     def view(self, field: str, text: str, options: list[Any], default: Any, **more: Any) -> Any:
         """Offer a choice of what to look at; it is in the link, and computes nothing anew."""
         return controls.view(self.name, field, text, options, default, **more)
