@@ -52,7 +52,7 @@ def check(app: AppTest, name: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
+def _checked(monkeypatch):
     """Charts checked part by part, and the main module that AppTest replaces put back."""
     monkeypatch.setattr(schemapi, "DEBUG_MODE", True)
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
