@@ -11,10 +11,12 @@ PAGES = Path(__file__).resolve().parent.parent / "pages"
 
 # Streamlit fades everything on a page while a run goes on, for which the browser needs a tenth of its time.
 # Here most runs are over before that can be seen, and a training shows its progress. Whoever asked for less
-# motion gets none. A formula that is wider than a phone scrolls by itself.
+# motion gets none. A formula that is wider than a phone scrolls by itself. A chart that was not told of an
+# abrupt narrowing, as now and then happens in Streamlit 1.67, is scaled to its place.
 STYLE = """<style>
 .stElementContainer { opacity: 1 !important; transition: none !important; }
 .katex-display { overflow: auto hidden; padding-block: 6px; }
+svg.marks, canvas.marks { max-width: 100%; height: auto !important; }
 @media (prefers-reduced-motion: reduce) {
   *, *::before, *::after { animation: none !important; transition: none !important; }
 }

@@ -85,10 +85,12 @@ def served(log: Path, script: str = "streamlit_app.py"):
 
 
 @pytest.fixture(scope="session")
-def desk(browser):
-    """One browser profile for all pages: Streamlit's own files are fetched once. A page is a visitor."""
-    with browser.new_context(viewport={"width": 1280, "height": 850}) as context:
-        yield context
+def desk(browser_type, browser_type_launch_args, tmp_path_factory):
+    """One browser profile for all pages, on disk: Streamlit's own code is fetched and compiled once."""
+    profile = tmp_path_factory.mktemp("profile")
+    size = {"width": 1280, "height": 850}
+    with browser_type.launch_persistent_context(profile, viewport=size, **browser_type_launch_args) as desk:
+        yield desk
 
 
 @pytest.fixture
