@@ -81,10 +81,12 @@ st.download_button(
     "the ledger (CSV)", ledger(verified).to_csv(index=False), "claims.csv", "text/csv",
     icon=":material/download:", key="_ledger_csv", on_click="ignore",
 )  # fmt: skip
+further = claims.further()
 seen = None
-for row, claim in shown:
-    if row.name != seen:
-        seen = row.name
-        st.header(row.title, anchor=row.name)
-        st.page_link(f"pages/{row.name}.py", label=row.question, icon=f":material/{row.icon}:")
-    claims.card(claim)
+with st.container(key="claims"):
+    for row, claim in shown:
+        if row.name != seen:
+            seen = row.name
+            st.header(row.title, anchor=row.name)
+            st.page_link(f"pages/{row.name}.py", label=row.question, icon=f":material/{row.icon}:")
+        claims.card(claim, further)

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from lab.catalogue import BY_NAME
 from lab.contract import bounds, choices
 from lab.evaluate import ROOT, load
+from tests.conftest import outcome_of
 from ui import lighter
 
 NAMES = list(BY_NAME)
@@ -260,12 +261,21 @@ def test_a_training_page_waits_for_run_and_marks_what_is_stale():
 
 def test_a_short_training_follows_the_slider():
     app = open_page("gcn_cora", **quick("gcn_cora"))
-    before = texts(app)
+    before = specs(app)
     app.slider(key="gcn_cora_hidden").set_value(8).run()
     assert not app.warning
     assert app.button(key="_gcn_cora_run").disabled
-    assert texts(app) != before
+    assert specs(app) != before
     check(app, "gcn_cora")
+
+
+def test_the_further_checks_of_the_claims_are_listed_when_asked_for():
+    app = open_page("pca_digits")
+    also = [check for claim in outcome_of("pca_digits").claims for check in claim.also]
+    assert not any(check.what in texts(app) for check in also)
+    app.toggle(key="_claims_further").set_value(True).run()
+    assert all(check.what in texts(app) for check in also)
+    assert texts(app).count("\n- :green") == len(also)
 
 
 def test_a_challenge_is_answered_from_a_run():

@@ -12,11 +12,22 @@ PAGES = Path(__file__).resolve().parent.parent / "pages"
 # Streamlit fades everything on a page while a run goes on, for which the browser needs a tenth of its time.
 # Here most runs are over before that can be seen, and a training shows its progress. Whoever asked for less
 # motion gets none. A formula that is wider than a phone scrolls by itself. A chart that was not told of an
-# abrupt narrowing, as now and then happens in Streamlit 1.67, is scaled to its place.
+# abrupt narrowing, as now and then happens in Streamlit 1.67, is scaled to its place. Where there is room a
+# claim has its words on the left and its numbers on the right.
 STYLE = """<style>
 .stElementContainer { opacity: 1 !important; transition: none !important; }
 .katex-display { overflow: auto hidden; padding-block: 6px; }
 svg.marks, canvas.marks { max-width: 100%; height: auto !important; }
+.st-key-claims .stMarkdown table { font-size: 0.9rem; width: 100%; table-layout: fixed; }
+.st-key-claims .stMarkdown th:last-child { width: 48%; }
+@media (min-width: 900px) {
+  .st-key-claims .stMarkdown [data-testid="stMarkdownContainer"] {
+    display: grid; grid-template-columns: 6fr 7fr; column-gap: 2rem; align-items: start;
+    > * { grid-column: 1; }
+    > :is(:first-child, ul) { grid-column: 1 / -1; }
+    > table { grid-area: 2 / 2 / span 9; }
+  }
+}
 @media (prefers-reduced-motion: reduce) {
   *, *::before, *::after { animation: none !important; transition: none !important; }
 }

@@ -34,14 +34,25 @@ def table(claims: list[Claim]) -> None:
         f"{tally(claims)} at these settings. Tolerances come from theory: rounding, a standard error, "
         "or the first term that the formula leaves out."
     )
-    for claim in claims:
-        card(claim)
+    checks = further()
+    with st.container(key="claims"):
+        for claim in claims:
+            card(claim, checks)
 
 
-def card(claim: Claim) -> None:
-    """One claim: verdict, statement, what is often taught, and the numbers."""
+def further() -> bool:
+    """Offer to list the further checks that some claims consist of; the choice holds on every page."""
+    return st.toggle("List the further checks", key="_claims_further", persist_state="session")
+
+
+def card(claim: Claim, checks: bool) -> None:
+    """One claim: verdict, statement, what is often taught, and the numbers; its further ``checks``, too.
+
+    All of it is one text, which ``ui.boot.STYLE`` sets in two columns: the same in a dozen pieces would keep
+    the browser busy while the next chart waits.
+    """
     with st.container(border=True, key=f"claim-{claim.id.replace('.', '-')}"):
-        _row(claim)
+        st.markdown("\n\n".join(_parts(claim, checks)))
 
 
 def quiet(text: str) -> str:
@@ -49,26 +60,34 @@ def quiet(text: str) -> str:
     return text if "[" in text or "]" in text else f":gray[{text}]"
 
 
-def _row(claim: Claim) -> None:
+def _parts(claim: Claim, checks: bool) -> list[str]:
+    """The paragraphs of a claim."""
     note = TEXT_VERDICTS[claim.text_verdict]
-    st.markdown(f"{BADGES[claim.verdict]} `{claim.id}`" + (f" · {note}" if note else ""))
+    verdict = f"{BADGES[claim.verdict]} `{claim.id}`" + (f" · {note}" if note else "")
     if claim.verdict == "not checkable":
-        st.markdown(claim.statement + (f" {claim.reason}" if claim.reason else ""))
-        return
-    words, numbers = st.columns([6, 7])
-    taught = f"\n\n*As often taught:* {claim.often_taught}" if claim.often_taught else ""
-    why = f"\n\n{quiet(claim.unmet or claim.reason)}" if claim.unmet or claim.reason else ""
-    words.markdown(claim.statement + taught + why)
-    within = f"± {number(claim.tolerance)}" if claim.tolerance else "none"
-    with numbers.container(horizontal=True):
-        predicted = f"{RELATIONS[claim.relation]}{number(claim.predicted)}"
-        st.markdown(f":gray[Predicted]  \n**{predicted}**", width=100)
-        st.markdown(f":gray[Measured]  \n**{number(claim.measured)}**", width=100)
-        st.markdown(f":gray[Tolerance]  \n**{within}**  \n{quiet(claim.rule)}", width=165)
+        return [f"{verdict}  \n{claim.statement} {claim.reason}"]
+    parts = [verdict, claim.statement]
+    if claim.often_taught:
+        parts.append(f"*As often taught:* {claim.often_taught}")
+    if claim.unmet or claim.reason:
+        parts.append(quiet(claim.unmet or claim.reason))
+    parts.append(_numbers(claim))
     if claim.also:
         passed = sum(check.passed for check in claim.also)
-        with st.expander(f"{passed} of {len(claim.also)} further checks of this claim pass"):
-            st.markdown("\n".join(_check(check) for check in claim.also))
+        parts.append(quiet(f"{passed} of {len(claim.also)} further checks of this claim pass."))
+        if checks:
+            parts.append("\n".join(_check(check) for check in claim.also))
+    return parts
+
+
+def _numbers(claim: Claim) -> str:
+    """A table of what was predicted and measured, and how far apart they may be."""
+    within = f"**± {number(claim.tolerance)}**" if claim.tolerance else "**none**"
+    rule = f" {quiet(claim.rule)}" if claim.rule else ""
+    predicted = f"{RELATIONS[claim.relation]}{number(claim.predicted)}"
+    cells = (f"**{predicted}**", f"**{number(claim.measured)}**", within + rule)
+    row = " | ".join(cell.replace("|", "\\|") for cell in cells)
+    return f"| Predicted | Measured | Tolerance |\n| --- | --- | --- |\n| {row} |"
 
 
 def _check(check: Check) -> str:
