@@ -18,9 +18,10 @@ STYLE = """<style>
 .stElementContainer { opacity: 1 !important; transition: none !important; }
 .katex-display { overflow: auto hidden; padding-block: 6px; }
 svg.marks, canvas.marks { max-width: 100%; height: auto !important; }
-.st-key-claims .stMarkdown table { font-size: 0.9rem; width: 100%; table-layout: fixed; }
-.st-key-claims .stMarkdown th:last-child { width: 48%; }
+.st-key-claims .stMarkdown table { font-size: 0.9rem; }
 @media (min-width: 900px) {
+  .st-key-claims .stMarkdown table { width: 100%; table-layout: fixed; }
+  .st-key-claims .stMarkdown th:last-child { width: 48%; }
   .st-key-claims .stMarkdown [data-testid="stMarkdownContainer"] {
     display: grid; grid-template-columns: 6fr 7fr; column-gap: 2rem; align-items: start;
     > * { grid-column: 1; }

@@ -19,6 +19,18 @@ UNTHEMED = 'svg.marks text[fill="black"]:not(:empty)'  # what Vega falls back on
 CUT_FORMULAS = """() => [...document.querySelectorAll('.katex-display')]
   .filter((f) => f.scrollWidth > f.clientWidth + 1 && getComputedStyle(f).overflowX !== 'auto')
   .map((f) => f.innerText.slice(0, 60))"""  # a wide formula has to scroll by itself
+BROKEN_WORDS = """() => [...document.querySelectorAll('th, td')].flatMap((cell) => {
+  const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), range = document.createRange();
+  const broken = [];
+  while (texts.nextNode())
+    for (const word of texts.currentNode.data.matchAll(/[\\p{L}\\d.,]+/gu)) {
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((line) => Math.round(line.top)));
+      if (lines.size > 1) broken.push(word[0]);
+    }
+  return broken;
+})"""  # a narrow column must not break inside a word or a number
 BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 29)"}
 
 
@@ -77,6 +89,7 @@ def look(opened: Opened) -> None:
         expect(page.locator(".katex-error")).to_have_count(0)
         expect(page.locator(UNTHEMED)).to_have_count(0)
         assert page.evaluate(CUT_FORMULAS) == []
+        assert page.evaluate(BROKEN_WORDS) == []
         main = page.get_by_test_id("stMain")
         assert main.evaluate("m => m.scrollWidth - m.clientWidth") <= 0, "the page scrolls sideways"
         if width > 390:
