@@ -24,7 +24,8 @@ def scree(spectrum: pd.DataFrame, k: int) -> alt.LayerChart:
     needed["k"] = [int((spectrum.cumulative_share < s).sum()) + 1 for s in needed.share]
     needed["text"] = [f"{s:.0%}: k = {n}" for s, n in zip(needed.share, needed.k, strict=True)]
     dots = charts.paint(alt.Chart(needed).encode(x="k:Q", y="share:Q"), "measured")
-    labels = dots.mark_text(align="left", dx=8, dy=10).encode(text="text:N")
+    labels = dots.transform_calculate(label="width < 380 ? datum.k : datum.text")
+    labels = labels.mark_text(align="left", dx=8, dy=10).encode(text="label:N")
     kept = spectrum.cumulative_share[k - 1]
     chart = bars + charts.measured_line(spectrum, x, y) + dots.mark_point(filled=True, size=60) + labels
     title = f"{k} of 64 components keep {kept:.1%} of the variance"
