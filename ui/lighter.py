@@ -16,6 +16,7 @@ from altair.utils.schemapi import SchemaBase, Undefined
 
 FromDict, deep_copy, subclasses = schemapi._FromDict, schemapi._deep_copy, schemapi._subclasses
 check = SchemaBase.__dict__["validate"].__func__
+check_property = SchemaBase.__dict__["validate_property"].__func__
 hashed = Chart._compute_hash
 
 # What a chart's methods replace, but never change from within: copies of a chart may share it.
@@ -99,12 +100,21 @@ def validate(cls: type[SchemaBase], instance: dict[str, Any], schema: dict[str, 
         check(cls, instance, schema)
 
 
+def validate_property(
+    cls: type[SchemaBase], name: str, value: Any, schema: dict[str, Any] | None = None
+) -> None:
+    """Check a property against the schema in debug mode only, as ``properties`` of a chart does."""
+    if schemapi.DEBUG_MODE:
+        check_property(cls, name, value, schema)
+
+
 LIGHT = {
     (schemapi, "_FromDict"): Remembered,
     (schemapi, "_deep_copy"): copied,
     (schemapi, "_subclasses"): family,
     (Chart, "_compute_hash"): name_of_view,
     (SchemaBase, "validate"): classmethod(validate),
+    (SchemaBase, "validate_property"): classmethod(validate_property),
 }
 HEAVY = {(place, name): vars(place)[name] for place, name in LIGHT}  # to go back
 
