@@ -51,7 +51,8 @@ def add(outcome: Outcome) -> None:
     everything = [*st.session_state.get("_pins", []), pin]
     if len(mine) == MOST:
         everything.remove(mine[0])
-        st.toast(f"A page holds {MOST} pins: pin {mine[0].label} left.", icon=":material/keep_off:")
+        gone = f"A page holds {MOST} pins: pin {mine[0].label} left."
+        st.toast(gone, icon=":material/keep_off:", duration="long")
     st.session_state["_pins"] = everything
 
 
