@@ -13,7 +13,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from lab.catalogue import BY_NAME
-from lab.contract import bounds, choices
+from lab.contract import Check, Claim, bounds, choices
 from lab.evaluate import ROOT, load
 from tests.conftest import outcome_of
 from ui import lighter
@@ -276,6 +276,20 @@ def test_the_further_checks_of_the_claims_are_listed_when_asked_for():
     app.toggle(key="_claims_further").set_value(True).run()
     assert all(check.what in texts(app) for check in also)
     assert texts(app).count("\n- :green") == len(also)
+
+
+def test_a_further_check_that_fails_is_listed_unasked():
+    bad = Check(what="the sum of the parts", predicted=1, measured=2)
+    claim = Claim(id="x", statement="s", predicted=0, measured=0, also=(bad,))
+
+    def page(claim):
+        from ui import claims
+
+        claims.card(claim, checks=False)
+
+    app = AppTest.from_function(page, kwargs={"claim": claim}).run()
+    assert "refuted" in texts(app)
+    assert bad.what in texts(app)
 
 
 def test_a_challenge_is_answered_from_a_run():

@@ -46,7 +46,9 @@ def further() -> bool:
 
 
 def card(claim: Claim, checks: bool) -> None:
-    """One claim: verdict, statement, what is often taught, and the numbers; its further ``checks``, too.
+    """One claim: verdict, statement, what is often taught, and the numbers.
+
+    Its further checks are listed if ``checks`` says so, or if one of them fails.
 
     All of it is one text, which ``ui.boot.STYLE`` sets in two columns: the same in a dozen pieces would keep
     the browser busy while the next chart waits.
@@ -75,7 +77,7 @@ def _parts(claim: Claim, checks: bool) -> list[str]:
     if claim.also:
         passed = sum(check.passed for check in claim.also)
         parts.append(quiet(f"{passed} of {len(claim.also)} further checks of this claim pass."))
-        if checks:
+        if checks or passed < len(claim.also):
             parts.append("\n".join(_check(check) for check in claim.also))
     return parts
 
