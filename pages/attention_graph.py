@@ -98,6 +98,7 @@ def graph(cells: pd.DataFrame, nodes: pd.DataFrame, largest: float) -> alt.Layer
     return alt.layer(faint, strong, small, dots, charts.paint(you, "theory"), charts.paint(names, "theory"))
 
 
+@charts.drawing
 def attention(cells: pd.DataFrame, nodes: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     largest = min(max(float(cells["weight"].max()), 1e-9), 0.4)  # rows with few edges would outshine the rest
     places = nodes.set_index("token")[["x", "y"]]
@@ -111,6 +112,7 @@ def attention(cells: pd.DataFrame, nodes: pd.DataFrame, title: str, subtitle: st
     return charts.titled(chart.add_params(query), title, subtitle, height=560)
 
 
+@charts.drawing
 def pixels(rows: pd.DataFrame, names: list[str]) -> alt.Chart:
     base = alt.Chart(rows).mark_rect().encode(
         x=alt.X("column:O", title="pixel", axis=alt.Axis(labels=False, ticks=False)),
@@ -120,6 +122,7 @@ def pixels(rows: pd.DataFrame, names: list[str]) -> alt.Chart:
     return charts.titled(base, "Tokens: rows of digits", height=HEIGHT)
 
 
+@charts.drawing
 def neighbours(main: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("token:Q", title="token, in the order they come in", **STEPS)
     y = alt.Y("effective_neighbours:Q", title="neighbours", scale=alt.Scale(domainMin=0))
@@ -128,6 +131,7 @@ def neighbours(main: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "Solid: effective neighbours. Dashed: edges in", height=HEIGHT)
 
 
+@charts.drawing
 def difference(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("token:Q", title="token", **STEPS)
     axis = alt.Axis(values=list(range(-18, -9)), labelExpr="datum.value == -18 ? 'none' : datum.label")
@@ -139,6 +143,7 @@ def difference(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "Dots: measured. Dashed: what rounding allows", height=HEIGHT)
 
 
+@charts.drawing
 def orders(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     frame = frame.assign(kind=frame["kept"].map({True: "measured", False: "violation"}))
     x = alt.X("log10_moved:Q", title="log₁₀ of what changes", scale=alt.Scale(domain=[-18.4, 2], nice=False))
@@ -149,6 +154,7 @@ def orders(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "Blue: outputs follow the tokens. Vermillion: not", height=HEIGHT)
 
 
+@charts.drawing
 def example(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     cells = frame.assign(
         key=[f"{s:g}{', hidden' if h else ''}" for s, h in zip(frame["score"], frame["hidden"], strict=True)]
@@ -170,6 +176,7 @@ def example(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(boxes + words, title, "Four keys, three ways to mask the last", height=HEIGHT)
 
 
+@charts.drawing
 def two_forms(scores: pd.DataFrame, y: str, columns: list[str], title: str, **axis: Any) -> alt.LayerChart:
     """Curves against d: measured and predicted undivided, then measured and predicted divided."""
     widths = alt.Axis(values=[2, 4, 6, 8, 10], labelExpr="pow(2, datum.value)")
@@ -183,6 +190,7 @@ def two_forms(scores: pd.DataFrame, y: str, columns: list[str], title: str, **ax
     return charts.titled(chart, title, "Solid: random queries and keys. Dashed: predicted", height=HEIGHT)
 
 
+@charts.drawing
 def memory(carried: pd.DataFrame, title: str) -> alt.LayerChart:
     names = {"attention": "attention", "retention": "RetNet", "rwkv": "RWKV"}
     tidy = carried.rename(columns=names).melt("token", var_name="model", value_name="numbers")

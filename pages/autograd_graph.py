@@ -31,6 +31,7 @@ def laid_out(chart: alt.Chart, along: str = "along", across: str = "across") -> 
     ).encode(x=alt.X("h:Q", axis=None, scale=x), y=alt.Y("v:Q", axis=None, scale=y))
 
 
+@charts.drawing
 def graph(tables: dict[str, pd.DataFrame], title: str) -> alt.LayerChart:
     """The nodes with their values and gradients, at the frame of the slider."""
     steps, nodes, arrows = tables["steps"], tables["nodes"], tables["arrows"]
@@ -78,6 +79,7 @@ def input_axis(name: str) -> alt.X:
     return alt.X("input:Q", title=f"input {name}", scale=alt.Scale(domain=[-10, 10], nice=False))
 
 
+@charts.drawing
 def gradient(slide: pd.DataFrame, name: str, at: float, title: str) -> alt.LayerChart:
     x, y = input_axis(name), alt.Y("gradient:Q", title=f"slope in {name}")
     chart = charts.measured_line(slide, x, y) + charts.theory_line(slide, x, "difference:Q")
@@ -85,6 +87,7 @@ def gradient(slide: pd.DataFrame, name: str, at: float, title: str) -> alt.Layer
     return charts.titled(chart + here, title, height=330)
 
 
+@charts.drawing
 def values(
     slide: pd.DataFrame, tangent: pd.DataFrame, ends: pd.DataFrame, name: str, title: str
 ) -> alt.LayerChart:
@@ -101,6 +104,7 @@ def values(
     return charts.titled(chart, title, height=330)
 
 
+@charts.drawing
 def sorted_lists(names: pd.DataFrame, arcs: pd.DataFrame, title: str) -> alt.LayerChart:
     """Three lists from top to bottom, with every arrow of the graph as an arc beside them."""
     across = alt.Scale(domain=[-0.45, 2.55], nice=False)
@@ -127,6 +131,7 @@ def sorted_lists(names: pd.DataFrame, arcs: pd.DataFrame, title: str) -> alt.Lay
     return charts.titled(chart + charts.paint(top, "theory"), title, height=90 + 30 * (names.place.max() + 1))
 
 
+@charts.drawing
 def products(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     said = "format(pow(10, datum.value), '~s')"
     x = alt.X("log10_n:Q", title="side n (log)", scale=alt.Scale(domain=[0.9, 3.1], nice=False),
@@ -144,6 +149,7 @@ def products(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, height=330)
 
 
+@charts.drawing
 def network(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x, y = (
         alt.X("difference:Q", title="central difference"),

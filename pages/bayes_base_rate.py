@@ -36,6 +36,7 @@ def one_in(value: float) -> str:
     return f"1 in {1 / value:,.0f} is" if 0 < value < 0.095 else f"{percent(value)} are"
 
 
+@charts.drawing
 def field_of_people(people: pd.DataFrame, steps: pd.DataFrame, kind: str, tests: int) -> alt.LayerChart:
     """A square a person. Those who are healthy and negative at once are dashes, one line a row."""
     slider = charts.scrubber(TESTED, "positives in a row", 4, tests)
@@ -77,9 +78,10 @@ def field_of_people(people: pd.DataFrame, steps: pd.DataFrame, kind: str, tests:
     chart = (crowd + squares + words).add_params(slider, show).resolve_scale(color="independent")
     chart = charts.titled(chart, steps.title[tests], height=545)
     # Drawn as one picture, however many are positive.
-    return chart.properties(usermeta={"title": steps.title[tests], "embedOptions": {"renderer": "canvas"}})
+    return chart.properties(usermeta={"embedOptions": {"renderer": "canvas"}})
 
 
+@charts.drawing
 def posteriors(frame: pd.DataFrame, copying: float) -> alt.LayerChart:
     frame = frame.assign(text=[percent(p) for p in frame.predicted])
     x = alt.X("positives:Q", title="positives in a row", axis=alt.Axis(values=[0, 1, 2, 3, 4], format="d"))
@@ -101,6 +103,7 @@ def posteriors(frame: pd.DataFrame, copying: float) -> alt.LayerChart:
     return charts.titled(chart, title, says, height=545)
 
 
+@charts.drawing
 def worth(tables: dict[str, pd.DataFrame], now: pd.DataFrame, needed: float, tests: int) -> alt.LayerChart:
     y, curves = share("ppv", "P(ill | k positives)", 0.9), tables["curves"]
     others = charts.theory_line(curves[curves.positives != tests], PREVALENCE, y)
@@ -121,6 +124,7 @@ def worth(tables: dict[str, pd.DataFrame], now: pd.DataFrame, needed: float, tes
     return charts.titled(chart + charts.horizontal(0.9, ""), title, height=400)
 
 
+@charts.drawing
 def scores(patients: pd.DataFrame, summary: dict[str, float]) -> alt.LayerChart:
     bars = alt.Chart(patients).mark_bar(opacity=0.75).encode(
         x=alt.X("log10_odds:Q", bin=alt.Bin(maxbins=45), title="fitted log₁₀ odds of a malignant tumour"),
@@ -132,6 +136,7 @@ def scores(patients: pd.DataFrame, summary: dict[str, float]) -> alt.LayerChart:
     return charts.titled((bars + rule).resolve_scale(color="independent"), title, height=380)
 
 
+@charts.drawing
 def screening(curve: pd.DataFrame, tried: pd.DataFrame) -> alt.LayerChart:
     band = alt.Chart(curve).mark_area(opacity=0.15)
     band = band.encode(x=PREVALENCE, y=share("low", "share of alarms that are right"), y2="high:Q")
@@ -148,6 +153,7 @@ def screening(curve: pd.DataFrame, tried: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(chart, title, height=380)
 
 
+@charts.drawing
 def events(frame: pd.DataFrame) -> alt.LayerChart:
     base = alt.Chart(frame).encode(y=alt.Y("event:N", sort=None, title=None))
     x = alt.X("measured:Q", title="share of 1,797 scans", axis=alt.Axis(format="%"))

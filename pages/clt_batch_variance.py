@@ -36,6 +36,7 @@ def named(frame: pd.DataFrame, y: alt.Y, text: str, which: str, at: int = 0) -> 
     return charts.paint(words.encode(x=N_AXIS, y=y), which)
 
 
+@charts.drawing
 def variance(main: pd.DataFrame, laws: pd.DataFrame, slope: pd.Series, chosen: str) -> alt.LayerChart:
     y = alt.Y("log10_measured:Q", title="variance of the gradient (log)", axis=POWERS_OF_TEN)
     strong = alt.condition(alt.datum.scheme == chosen, alt.value(1), alt.value(0.6))
@@ -57,6 +58,7 @@ def variance(main: pd.DataFrame, laws: pd.DataFrame, slope: pd.Series, chosen: s
     return charts.titled(chart, title, height=400)
 
 
+@charts.drawing
 def ratio(frame: pd.DataFrame, chosen: str) -> alt.LayerChart:
     scale = alt.Scale(type="log", base=2, nice=False, padding=12)
     rows = frame[frame.scheme == chosen].dropna(subset="ratio")
@@ -68,6 +70,7 @@ def ratio(frame: pd.DataFrame, chosen: str) -> alt.LayerChart:
     return charts.titled(chart, "The law holds, to the noise", height=400)
 
 
+@charts.drawing
 def histogram(bins: pd.DataFrame, normal: pd.DataFrame) -> alt.LayerChart:
     choices = alt.binding_select(options=[1, 2, 4, 8, 16, 32, 64], name="draws per mean n ")
     n = alt.param(name="clt_batch_variance_n", value=1, bind=choices)
@@ -81,6 +84,7 @@ def histogram(bins: pd.DataFrame, normal: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(chart, "Choose n below: do the bars reach the curve?", height=320)
 
 
+@charts.drawing
 def quantiles(frame: pd.DataFrame) -> alt.LayerChart:
     some, reach = frame[frame.n.isin([1, 4, 16, 64])], alt.Scale(domain=[-3.2, 3.2], nice=False)
     x = alt.X("normal_quantile:Q", title="quantile of N(0, 1)", scale=reach)
@@ -102,6 +106,7 @@ def both(frame: pd.DataFrame, source: str, y: alt.Y, at: int = 0) -> alt.LayerCh
     return chart + charts.measured_line(mine, N_AXIS, y, point=True) + named(mine, y, source, "measured", at)
 
 
+@charts.drawing
 def distance(frame: pd.DataFrame, source: str) -> alt.LayerChart:
     noise, title = float(frame.noise[0]), "KS distance to N(0, 1)"
     ends = (noise, frame.measured.min(), frame.measured.max(), frame.bound.max(), 0.3)
@@ -117,6 +122,7 @@ def distance(frame: pd.DataFrame, source: str) -> alt.LayerChart:
     return charts.titled(chart, "No nearer to normal" if source == "Cauchy" else title, height=340)
 
 
+@charts.drawing
 def spread(frame: pd.DataFrame, source: str) -> alt.LayerChart:
     frame = frame[frame.quartile_range > 0]  # half of a few coin tosses are alike, which no log can show
     ends = (frame.quartile_range.min(), frame.range_in_theory.min(), 0.3, 3)
@@ -125,6 +131,7 @@ def spread(frame: pd.DataFrame, source: str) -> alt.LayerChart:
     return charts.titled(chart, "Averaging does not narrow Cauchy", height=340)
 
 
+@charts.drawing
 def shape(rows: pd.DataFrame, what: str, law: str) -> alt.LayerChart:
     values = pd.concat([rows.measured, rows.predicted, pd.Series([-0.06, 0.06])])
     room = alt.Scale(domain=[values.min(), values.max()], padding=12)
@@ -140,6 +147,7 @@ def shape(rows: pd.DataFrame, what: str, law: str) -> alt.LayerChart:
     return charts.titled(chart + charts.paint(dots, "measured"), title, height=280)
 
 
+@charts.drawing
 def descent(frame: pd.DataFrame) -> alt.LayerChart:
     axis, scale = alt.Axis(values=[1, 3, 10, 30, 100, 300, 1000]), alt.Scale(type="log", nice=False)
     x = alt.X("step:Q", title="step, one patient each (log)", axis=axis, scale=scale)

@@ -21,6 +21,7 @@ def within(low: float, high: float) -> alt.Scale:
     return alt.Scale(domain=[low, high], nice=False)
 
 
+@charts.drawing
 def bars(frame: pd.DataFrame, start: int, title: str) -> alt.LayerChart:
     """Before in outline, 10,000 draws filled, the prediction as a dash, at the slider's temperature."""
     slider = charts.scrubber("decoding_frame", "colder ◂ τ ▸ hotter", int(frame.frame.max()), start)
@@ -41,6 +42,7 @@ def bars(frame: pd.DataFrame, start: int, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, height=340)
 
 
+@charts.drawing
 def repetition(frame: pd.DataFrame, real: float, most: float, filtered: bool, tau: float) -> alt.LayerChart:
     y = alt.Y("distinct_4:Q", title="distinct-4", axis=PERCENT, scale=within(0, 1.12))
     frame = frame.assign(low=frame.distinct_4 - frame.sd, high=frame.distinct_4 + frame.sd)
@@ -57,6 +59,7 @@ def repetition(frame: pd.DataFrame, real: float, most: float, filtered: bool, ta
     return charts.titled(chart, title, height=380)
 
 
+@charts.drawing
 def sets(frame: pd.DataFrame, limits: pd.DataFrame, p: float) -> alt.LayerChart:
     least, most = frame["size"].min(), frame["size"].max()
     x = alt.X("entropy_bits:Q", title="entropy of the next symbol [bits]", scale=within(-0.05, 4.8))
@@ -72,6 +75,7 @@ def sets(frame: pd.DataFrame, limits: pd.DataFrame, p: float) -> alt.LayerChart:
     return charts.titled(charts.paint(dots, "measured") + lines, title, height=380)
 
 
+@charts.drawing
 def fitted(curves: pd.DataFrame, rows: pd.DataFrame, miss: float) -> alt.LayerChart:
     y = alt.Y("your_tail:Q", title="what 0.60 becomes", scale=within(0, 1.06))
     chart = charts.measured_line(curves, LOG_TAU, y)
@@ -89,6 +93,7 @@ def fitted(curves: pd.DataFrame, rows: pd.DataFrame, miss: float) -> alt.LayerCh
     return charts.titled(chart, f"Your tail misses the table by {miss:.3f}", height=380)
 
 
+@charts.drawing
 def misses(rows: pd.DataFrame, best: float) -> alt.LayerChart:
     rows = rows.assign(row=[f"{t:g}" for t in rows.tau])
     reach = max(0.02, 1.1 * float(rows[["yours_off", "best_off"]].abs().max(axis=None)))

@@ -13,6 +13,7 @@ from ui import charts
 LOOK = "edge_of_stability_look"
 
 
+@charts.drawing
 def sharpness(walks: pd.DataFrame, main: pd.DataFrame, tolerance: float, title: str, more: str) -> alt.Chart:
     edge, T = 2 / chosen.alpha, chosen.steps
     x = alt.X("step:Q", title="step", scale=alt.Scale(domain=[0, T], nice=False))
@@ -47,6 +48,7 @@ def powers(values: pd.Series) -> alt.Axis:
     return alt.Axis(values=shown, format="~g" if low > 1e-3 and high < 1e5 else "~e")
 
 
+@charts.drawing
 def losses(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     x = alt.X("step:Q", title="step", scale=alt.Scale(domain=[0, chosen.steps], nice=False))
     shown = frame[frame.loss < 20 * frame.loss.iloc[0]]
@@ -63,6 +65,7 @@ def losses(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     return charts.titled(chart, title, more, height=420)
 
 
+@charts.drawing
 def valley(slices: pd.DataFrame, frames: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     at = charts.scrubber(LOOK, "look", int(frames.frame.max()), int(frames.frame.max()))
     now = f"datum.frame == {LOOK}"
@@ -92,6 +95,7 @@ def valley(slices: pd.DataFrame, frames: pd.DataFrame, title: str, more: str) ->
     return charts.titled(chart, title, more, height=390)
 
 
+@charts.drawing
 def rule(steps: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     named = steps.assign(kind=["violation" if up > 0 else "measured" for up in steps.change])
     x = alt.X("rate_times_curvature:Q", title="rate × curvature along the step, α·s̄")
@@ -103,6 +107,7 @@ def rule(steps: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     return charts.titled(law + dots + charts.vertical(2, "2", align="right"), title, more, height=390)
 
 
+@charts.drawing
 def cycle(main: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     seen = main[main.step >= main.step.max() * 0.2]
     x = alt.X("rate_times_sharpness:Q", title="α·S", scale=alt.Scale(zero=False))
@@ -115,6 +120,7 @@ def cycle(main: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     return charts.titled(chart + charts.vertical(2, "2"), title, more, height=390)
 
 
+@charts.drawing
 def frozen(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     x = alt.X("step:Q", title="step", scale=alt.Scale(nice=False, zero=False))
     seen = frame[(frame.network > 0) & (frame.predicted > 1e-9 * frame.predicted.iloc[0])]

@@ -1,5 +1,6 @@
 """Eigenvectors: the page."""
 
+import math
 from typing import Any
 
 import altair as alt
@@ -16,7 +17,8 @@ ANGLE = alt.Axis(values=[0, 30, 60, 90, 120, 150, 180], labelExpr="datum.label +
 
 
 def plane(x: str, y: str, reach: float, title: tuple[str, str] = ("", "")) -> tuple[alt.X, alt.Y]:
-    """Axes on which a circle is round, however wide the chart is."""
+    """Axes on which a circle is round, however wide the chart is. They stand still for small changes."""
+    reach = 1.15 ** math.ceil(math.log(reach, 1.15))
     wide, high = (f"{reach} * max(1, {ratio})" for ratio in ("width / height", "height / width"))
     scales = [
         alt.Scale(domain=[alt.ExprRef(f"-{half}"), alt.ExprRef(half)], nice=False) for half in (wide, high)
@@ -27,6 +29,7 @@ def plane(x: str, y: str, reach: float, title: tuple[str, str] = ("", "")) -> tu
     )
 
 
+@charts.drawing
 def ellipse(circle: pd.DataFrame, lines: pd.DataFrame, title: str, reach: float) -> alt.LayerChart:
     x, y = plane("x", "y", reach)
     image = dict(zip("xy", plane("image_x", "image_y", reach), strict=True))
@@ -71,6 +74,7 @@ def axes_of(lines: pd.DataFrame, end: str, x: alt.X, y: alt.Y, past: float, lege
     return chart + named.encode(x=across, y=up, text="name:N", color=colour)
 
 
+@charts.drawing
 def turns(main: pd.DataFrame, kept: pd.DataFrame, title: str, says: str) -> alt.LayerChart:
     x = alt.X("direction:Q", title="direction of v", axis=ANGLE, scale=alt.Scale(nice=False))
     where = "[datum.label + '°', datum.value % 360 ? 'flipped' : 'same way']"
@@ -92,6 +96,7 @@ def turns(main: pd.DataFrame, kept: pd.DataFrame, title: str, says: str) -> alt.
     return charts.titled(chart, title, says, height=460)
 
 
+@charts.drawing
 def walk(iterates: pd.DataFrame, lines: pd.DataFrame, title: str) -> alt.LayerChart:
     x, y = plane("x", "y", 1.35)
     last = int(iterates.step.max())
@@ -109,6 +114,7 @@ def walk(iterates: pd.DataFrame, lines: pd.DataFrame, title: str) -> alt.LayerCh
     return charts.titled(chart.add_params(k).resolve_scale(color="independent"), title, height=400)
 
 
+@charts.drawing
 def club(members: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerChart:
     x, y = (alt.X("x:Q", axis=None), alt.Y("y:Q", axis=None))
     last = int(members.step.max())
@@ -124,6 +130,7 @@ def club(members: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerCha
     return charts.titled(chart, title, height=400)
 
 
+@charts.drawing
 def error(power: pd.DataFrame, title: str, says: str) -> alt.LayerChart:
     x = alt.X("step:Q", title="step k", axis=alt.Axis(format="d", tickMinStep=1))
     powers = alt.Axis(labelExpr="'1e' + datum.label", tickMinStep=1, format="d")
@@ -132,6 +139,7 @@ def error(power: pd.DataFrame, title: str, says: str) -> alt.LayerChart:
     return charts.titled(chart + charts.theory_line(power, x, "log10_predicted:Q"), title, says, height=400)
 
 
+@charts.drawing
 def stages(frame: pd.DataFrame, title: str, reach: float) -> alt.LayerChart:
     x, y = plane("x", "y", reach)
     k = charts.scrubber(STAGE, "turn ▸ stretch ▸ turn", 24, 24)
@@ -144,6 +152,7 @@ def stages(frame: pd.DataFrame, title: str, reach: float) -> alt.LayerChart:
     return charts.titled(chart, title, height=400)
 
 
+@charts.drawing
 def spectrum(frame: pd.DataFrame, rings: pd.DataFrame, title: str, reach: float) -> alt.LayerChart:
     x, y = plane("real", "imaginary", reach, ("real part", "imaginary part"))
     lines = alt.Chart(rings).mark_line(strokeWidth=1.8).encode(
@@ -160,6 +169,7 @@ def spectrum(frame: pd.DataFrame, rings: pd.DataFrame, title: str, reach: float)
     return charts.titled(chart, title, says, height=400)
 
 
+@charts.drawing
 def all_real(frame: pd.DataFrame, title: str, says: str) -> alt.LayerChart:
     base = alt.Chart(frame).encode(x=alt.X("n:O", title="size n", axis=alt.Axis(labelAngle=0)))
     y = alt.Y("measured:Q", title="share with real eigenvalues only", axis=alt.Axis(format="%"))
@@ -169,6 +179,7 @@ def all_real(frame: pd.DataFrame, title: str, says: str) -> alt.LayerChart:
     return charts.titled(bars + charts.paint(names, "measured") + ticks, title, says, height=360)
 
 
+@charts.drawing
 def cloud(frame: pd.DataFrame, title: str, says: str) -> alt.Chart:
     x, y = plane("real", "imaginary", 1.7, ("real part ÷ √n", "imaginary part ÷ √n"))
     dots = alt.Chart(frame).transform_calculate(kind="datum.imaginary == 0 ? 'measured' : 'theory'")

@@ -35,6 +35,7 @@ def around(channel: Any, field: str, values: pd.Series) -> Any:
     return channel(f"{field}:Q", title=values.name, scale=alt.Scale(domain=domain, nice=False))
 
 
+@charts.drawing
 def clouds(tables: dict[str, pd.DataFrame], rings: pd.DataFrame, columns: list[str]) -> alt.LayerChart:
     """The points in the mixed colours of their components, with the ellipses, at the slider's half-step.
 
@@ -70,6 +71,7 @@ def clouds(tables: dict[str, pd.DataFrame], rings: pd.DataFrame, columns: list[s
     return chart + tags.encode(text="component:N") + words
 
 
+@charts.drawing
 def climb(frame: pd.DataFrame) -> alt.LayerChart:
     x = log(alt.X, "half_step", "step: E at the half, M at the whole", nice=False)
     chart = charts.measured_line(frame, x, likelihood()) + charts.theory_line(frame, x, "elbo:Q")
@@ -78,6 +80,7 @@ def climb(frame: pd.DataFrame) -> alt.LayerChart:
     return chart + charts.paint(falls, "violation")
 
 
+@charts.drawing
 def paths(frame: pd.DataFrame, starts: pd.DataFrame) -> alt.Chart:
     frame = frame[frame.step > 0].merge(starts[["start", "watched", "components_collapsed"]], on="start")
     frame["kind"] = np.where(frame.components_collapsed > 0, "violation", "measured")
@@ -90,6 +93,7 @@ def paths(frame: pd.DataFrame, starts: pd.DataFrame) -> alt.Chart:
     return charts.titled(lines, "Every start climbs its own hill", height=380)
 
 
+@charts.drawing
 def ends(frame: pd.DataFrame) -> alt.LayerChart:
     marks = [" ◂ watched" if w else "" for w in frame.watched]
     frame = frame.assign(
@@ -107,6 +111,7 @@ def ends(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(chart, title, height=380)
 
 
+@charts.drawing
 def floors(frame: pd.DataFrame, floor: float) -> alt.LayerChart:
     fell = frame[frame.deepest_fall > 0]
     x, y = (
@@ -119,6 +124,7 @@ def floors(frame: pd.DataFrame, floor: float) -> alt.LayerChart:
     return charts.titled(chart + charts.vertical(floor, "your f"), title, height=320)
 
 
+@charts.drawing
 def collapse(frame: pd.DataFrame, floor: float) -> alt.LayerChart:
     x = log(alt.X, "sigma", "width σ of a component on one point", reverse=True, nice=False)
     dots = alt.Chart(frame).mark_point(filled=True, size=50).encode(x=x, y=likelihood("measured"))
@@ -128,6 +134,7 @@ def collapse(frame: pd.DataFrame, floor: float) -> alt.LayerChart:
     return charts.titled(chart + rule, title, height=320)
 
 
+@charts.drawing
 def selection(frame: pd.DataFrame) -> alt.LayerChart:
     tidy = frame.rename(columns=str.upper).melt(["COMPONENTS", "COLLAPSED"], ["BIC", "AIC"], "criterion")
     y = alt.Y("value:Q", title="lower is better", scale=alt.Scale(zero=False))
@@ -139,6 +146,7 @@ def selection(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(chart + fault.mark_point(size=130, strokeWidth=2, aria=False), title, height=320)
 
 
+@charts.drawing
 def limit(frame: pd.DataFrame) -> alt.Chart:
     names = {"agreement_with_k_means": "same as k-means", "mean_largest_responsibility": "largest share"}
     tidy = frame.rename(columns=names).melt("variance", list(names.values()), "what")

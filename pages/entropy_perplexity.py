@@ -26,6 +26,7 @@ def plain(field: str, title: str, low: float, high: float, **axis: object) -> al
     return alt.X(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(**axis))
 
 
+@charts.drawing
 def orders(frame: pd.DataFrame, listed: int, order: int, title: str) -> alt.LayerChart:
     x = plain("n", "order n: the model sees n − 1 symbols", 0.9, 6.25, values=[1, 2, 3, 4, 5, 6], format="d")
     y = alt.Y("held_out_bits:Q", title="perplexity (log)", axis=LOG)
@@ -46,6 +47,7 @@ def orders(frame: pd.DataFrame, listed: int, order: int, title: str) -> alt.Laye
     return charts.titled(chart, title, height=400)
 
 
+@charts.drawing
 def reading(frame: pd.DataFrame, unit: str, wide: bool, title: str) -> alt.LayerChart:
     """A bar a symbol, a dash for what was expected; the slider says what the model thought."""
     slider = charts.scrubber("entropy_perplexity_read", "symbols read", len(frame), len(frame))
@@ -78,6 +80,7 @@ def reading(frame: pd.DataFrame, unit: str, wide: bool, title: str) -> alt.Layer
     return charts.titled(chart.add_params(slider), title, height=340)
 
 
+@charts.drawing
 def outcomes(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("outcome:O", title="outcome", axis=alt.Axis(labelAngle=0))
     y = alt.Y("measured:Q", title="probability", axis=alt.Axis(format="%"))
@@ -87,6 +90,7 @@ def outcomes(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(bars + dashes, title, height=380)
 
 
+@charts.drawing
 def ranges(tables: dict[str, pd.DataFrame], unit: str, yours: pd.DataFrame, title: str) -> alt.LayerChart:
     frame, peak = tables["entropy_range"], tables["peak"]
     x = plain("largest", "largest probability", 0.1, 1.12, format="%", values=[0.2, 0.4, 0.6, 0.8, 0.9, 1])
@@ -107,10 +111,22 @@ def ranges(tables: dict[str, pd.DataFrame], unit: str, yours: pd.DataFrame, titl
     return charts.titled(chart, title, height=380)
 
 
-def curve(frame: pd.DataFrame, x: alt.X, y: alt.Y, theory: str, dots: str, title: str) -> alt.LayerChart:
-    marks = alt.Chart(frame.dropna(subset=dots)).mark_point(filled=True, size=60, opacity=1)
-    chart = charts.theory_line(frame, x, y) + charts.paint(marks.encode(x=x, y=f"{dots}:Q"), "measured")
+@charts.drawing
+def coins(frame: pd.DataFrame, unit: str, title: str) -> alt.LayerChart:
+    x, y = plain("p", "probability of heads", 0, 1), alt.Y(f"{unit}:Q", title=f"entropy [{unit}]")
+    return charts.titled(tossed(frame, x, y, f"drawn_{unit}"), title, height=340)
+
+
+@charts.drawing
+def beliefs(frame: pd.DataFrame, held: float, title: str) -> alt.LayerChart:
+    x, y = plain("belief", "belief q in heads", 0, 1), alt.Y("predicted:Q", title="perplexity")
+    chart = tossed(frame, x, y, "measured") + charts.horizontal(2, "") + charts.vertical(held, "", "measured")
     return charts.titled(chart, title, height=340)
+
+
+def tossed(frame: pd.DataFrame, x: alt.X, y: alt.Y, dots: str) -> alt.LayerChart:
+    marks = alt.Chart(frame.dropna(subset=dots)).mark_point(filled=True, size=60, opacity=1)
+    return charts.theory_line(frame, x, y) + charts.paint(marks.encode(x=x, y=f"{dots}:Q"), "measured")
 
 
 page = ui.open_page("entropy_perplexity")
@@ -179,17 +195,13 @@ st.header("A coin, and what you believe of it")
 cost, most = summary["cross_perplexity"], tables["coin"][unit].max()
 left, right = st.columns(2)
 with left:
-    x, y = plain("p", "probability of heads", 0, 1), alt.Y(f"{unit}:Q", title=f"entropy [{unit}]")
     title = f"A coin is most uncertain when it is fair: {short(most)} {'bit' if unit == 'bits' else unit}"
-    page.chart(curve(tables["coin"], x, y, unit, f"drawn_{unit}", title), alt=f"{title}; none at 0 and 1.")
+    page.chart(coins(tables["coin"], unit, title), alt=f"{title}; none at 0 and 1.")
     listed = "; ".join(f"{r.p:g}: {r.bits:.6g}" for r in tables["surprise_table"].itertuples())
     st.caption(f"Dots: mean surprise of 10,000 tosses. One outcome of p brings, in bits, {listed}.")
 with right:
-    x, y = plain("belief", "belief q in heads", 0, 1), alt.Y("predicted:Q", title="perplexity")
     title = f"A fair coin has perplexity 2; to one who believes {settings.belief:g}, it has {cost:.3g}"
-    chart = curve(tables["belief"], x, y, "predicted", "measured", title)
-    chart += charts.horizontal(2, "") + charts.vertical(settings.belief, "", "measured")
-    page.chart(chart, alt=f"{title}.")
+    page.chart(beliefs(tables["belief"], settings.belief, title), alt=f"{title}.")
     st.caption("Lower dashed line: 2 to the entropy. Curve: e to the cross-entropy. Dots: 10,000 tosses.")
 
 page.close()

@@ -25,6 +25,7 @@ def level(value: float, text: str) -> alt.LayerChart:
     return base.mark_rule(strokeDash=[6, 4], strokeWidth=1.5) + words
 
 
+@charts.drawing
 def over_epochs(
     curves: pd.DataFrame, field: str, title: str, subtitle: str, levels: dict[str, float]
 ) -> alt.LayerChart:
@@ -46,6 +47,7 @@ def over_epochs(
     return charts.titled(chart, title, subtitle, height=420 if share else 320)
 
 
+@charts.drawing
 def models(networks: pd.DataFrame, title: str) -> alt.LayerChart:
     order = networks.groupby("model")["test"].mean().sort_values(ascending=False)
     base = alt.Chart(networks).encode(
@@ -60,6 +62,7 @@ def models(networks: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "A dot a network. Dashed: published, 81.5%", height=420)
 
 
+@charts.drawing
 def stacked(own: pd.DataFrame, title: str) -> alt.LayerChart:
     own = own.assign(place=own.groupby((own["test"] / 0.005).round()).cumcount() + 1)
     ends = [min(own["test"].min(), PUBLISHED) - 0.01, max(own["test"].max(), PUBLISHED) + 0.01]
@@ -76,6 +79,7 @@ def stacked(own: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "A dot a network. Dashed: published, 81.5%", height=320)
 
 
+@charts.drawing
 def embedding(papers: pd.DataFrame, title: str) -> alt.LayerChart:
     pick = alt.selection_point(name="paper", fields=["paper"], on="click", empty=False)
     base = alt.Chart(papers).encode(
@@ -91,6 +95,7 @@ def embedding(papers: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "Last hidden layer, first network. Crossed: wrong", height=560)
 
 
+@charts.drawing
 def confusion(counts: pd.DataFrame, title: str) -> alt.LayerChart:
     across = alt.Axis(labelAngle=-50, labelOverlap=False, labelExpr=SHORT)
     up = alt.Axis(labelOverlap=False, labelExpr=SHORT)
@@ -106,6 +111,7 @@ def confusion(counts: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "Test papers, first network", height=470)
 
 
+@charts.drawing
 def neighbours(nodes: pd.DataFrame, links: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     place = {"axis": None, "scale": alt.Scale(domain=[-1.2, 1.2], nice=False)}
     lines = alt.Chart(links).mark_rule(color=charts.GREY).encode(
@@ -125,6 +131,7 @@ def neighbours(nodes: pd.DataFrame, links: pd.DataFrame, title: str, subtitle: s
     return charts.titled(chart, title, subtitle, height=430)
 
 
+@charts.drawing
 def by_depth(depth: pd.DataFrame, title: str) -> alt.LayerChart:
     tidy = depth.melt(["layers", "network"], ["test", "train"], var_name="part", value_name="accuracy")
     dash = alt.Scale(domain=["test", "train"], range=[[1, 0], [2, 2]])
@@ -141,6 +148,7 @@ def by_depth(depth: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "A dot a network, published recipe but for K", height=320)
 
 
+@charts.drawing
 def smoothing(energy: pd.DataFrame, title: str) -> alt.Chart:
     named = energy.assign(depth=[f"K = {k}" for k in energy["layers"]])
     lines = alt.Chart(named).mark_line(strokeWidth=2.2, point={"size": 36, "filled": True}).encode(
@@ -152,6 +160,7 @@ def smoothing(energy: pd.DataFrame, title: str) -> alt.Chart:
     return charts.titled(lines, title, "Dirichlet energy: how much neighbours differ", height=320)
 
 
+@charts.drawing
 def reach(hops: pd.DataFrame, title: str) -> alt.LayerChart:
     y = alt.Y("value:Q", title="papers (log)", **LOG)
     names = {"papers_seen": "measured", "papers_within_as_many_steps": "predicted"}

@@ -23,6 +23,7 @@ def log_y(field: str, title: str, **axis: Any) -> alt.Y:
     return alt.Y(f"{field}:Q", title=f"{title} (log)", scale=alt.Scale(type="log"), axis=alt.Axis(**axis))
 
 
+@charts.drawing
 def sweep(main: pd.DataFrame, mine: float, wall: float, title: str, subtitle: str) -> alt.LayerChart:
     far = bool(main.multiple.max() > 2.5)
     scale = alt.Scale(type="log" if far else "linear", domain=[0.05, 200] if far else [0, 2.5], nice=False)
@@ -40,6 +41,7 @@ def sweep(main: pd.DataFrame, mine: float, wall: float, title: str, subtitle: st
     return charts.titled(chart, title, subtitle, height=340)
 
 
+@charts.drawing
 def directions(frame: pd.DataFrame, what: str, title: str, subtitle: str) -> alt.LayerChart:
     y = log_y("measured", f"share of the first {what}")
     seen = frame[frame.measured.between(1e-12, 1e12)]
@@ -56,6 +58,7 @@ def directions(frame: pd.DataFrame, what: str, title: str, subtitle: str) -> alt
     return charts.titled(chart, title, subtitle, height=340)
 
 
+@charts.drawing
 def by_rate(frame: pd.DataFrame, rates: list[float], x: alt.X, y: alt.Y, title: str, subtitle: str) -> Any:
     named = frame.assign(rate=[f"{m:g}" for m in frame.multiple])
     colour = charts.classes("rate:N", [f"{m:g}" for m in sorted(set(rates))], "α·λ_max")
@@ -66,6 +69,7 @@ def by_rate(frame: pd.DataFrame, rates: list[float], x: alt.X, y: alt.Y, title: 
     return charts.titled(lines, title, subtitle, height=380)
 
 
+@charts.drawing
 def path(walk: pd.DataFrame, plane: pd.DataFrame, goal: Any, axes: tuple[int, int], title: str) -> Any:
     def along(which: int, low: str, high: str) -> dict[str, Any]:
         domain = alt.Scale(domain=[plane[low].min(), plane[high].max()], nice=False)
@@ -92,6 +96,7 @@ def path(walk: pd.DataFrame, plane: pd.DataFrame, goal: Any, axes: tuple[int, in
     return charts.titled(chart.resolve_scale(color="independent"), title, subtitle, height=380)
 
 
+@charts.drawing
 def law(frame: pd.DataFrame, y: alt.Y, title: str, subtitle: str, full: bool = False) -> alt.LayerChart:
     """Measured and predicted lines, a pair for each ``method``, named where the lines are apart."""
     names = alt.Chart(frame[frame.step == 120]).mark_text(align="left", dx=8, dy=-8)

@@ -19,6 +19,7 @@ SEPARATION = alt.X(
 )
 
 
+@charts.drawing
 def fitted_centre(main: pd.DataFrame, here: pd.DataFrame, predicted: float, title: str) -> alt.LayerChart:
     y = alt.Y("centre:Q", title="centre of the fit")
     chart = alt.layer()
@@ -52,6 +53,7 @@ def fits(frame: pd.DataFrame, x: str, shown: list[str], top: float) -> alt.Layer
     return chart
 
 
+@charts.drawing
 def scrubbed(frames: pd.DataFrame, says: pd.DataFrame, at: int, shown: list[str]) -> alt.LayerChart:
     bound = alt.binding_range(min=0, max=10, step=0.2, name="separation s ")
     slider, now = alt.param(name=APART, value=at / 5, bind=bound), f"datum.frame == round(5 * {APART})"
@@ -70,6 +72,7 @@ def scrubbed(frames: pd.DataFrame, says: pd.DataFrame, at: int, shown: list[str]
     return charts.titled(chart, says.title[at], height=420)
 
 
+@charts.drawing
 def surface(tables: dict[str, pd.DataFrame], which: str, optima: pd.DataFrame, title: str) -> alt.LayerChart:
     bands = tables["surface"].query("direction == @which").astype({"basin": str})
     x = alt.X("mean:Q", title="mean of the fit", axis=alt.Axis(grid=False), scale=alt.Scale(nice=False))
@@ -94,6 +97,7 @@ def surface(tables: dict[str, pd.DataFrame], which: str, optima: pd.DataFrame, t
     return charts.titled(chart, title, height=400)
 
 
+@charts.drawing
 def price(main: pd.DataFrame, humps: set[float], even: bool, title: str) -> alt.LayerChart:
     y = alt.Y("kl_from_centre:Q", title="D(q‖p) [nats]", scale=alt.Scale(domain=[0, 2.6], nice=False))
     chart = charts.theory_line(main[main.predicted_cover < 2.6], SEPARATION, "predicted_cover:Q")
@@ -113,6 +117,7 @@ def price(main: pd.DataFrame, humps: set[float], even: bool, title: str) -> alt.
     return charts.titled(chart, title, height=400)
 
 
+@charts.drawing
 def codes(frame: pd.DataFrame, mu: float, title: str) -> alt.LayerChart:
     x, chart = alt.X("mu:Q", title="mean μ of the code", scale=alt.Scale(nice=False)), alt.layer()
     upper = "forward" if frame.forward[0] > frame.reverse[0] else "reverse"
@@ -128,6 +133,7 @@ def codes(frame: pd.DataFrame, mu: float, title: str) -> alt.LayerChart:
     return charts.titled(chart + charts.vertical(mu, "your μ", "measured"), title, height=340)
 
 
+@charts.drawing
 def reading(frame: pd.DataFrame, read: int, title: str) -> alt.LayerChart:
     powers = alt.Axis(values=[2, 3, 4], labelExpr="format(pow(10, datum.value), ',')")
     x = alt.X(
@@ -145,6 +151,7 @@ def reading(frame: pd.DataFrame, read: int, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, height=340)
 
 
+@charts.drawing
 def policies(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("beta:Q", title="strength β of the penalty", scale=alt.Scale(domain=[0, 3.1], nice=False))
     y = alt.Y("measured:Q", title="share of vowels", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))

@@ -33,6 +33,7 @@ def around(channel: Any, field: str, title: str, *columns: pd.Series) -> Any:
     return channel(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=6))
 
 
+@charts.drawing
 def exploring(walk: pd.DataFrame, cloud: pd.DataFrame, rings: pd.DataFrame) -> alt.LayerChart:
     """The chains at the slider's draw over all that they will find, with both sets of ellipses."""
     x = around(alt.X, "x", axes[0], rings.x, walk.x)
@@ -56,6 +57,7 @@ def exploring(walk: pd.DataFrame, cloud: pd.DataFrame, rings: pd.DataFrame) -> a
     return alt.layer(*solid, outlines, charts.paint(refused, "violation"))
 
 
+@charts.drawing
 def worth(frame: pd.DataFrame, step: float) -> alt.LayerChart:
     """Effective draws per 1,000 evaluations against the step."""
     x = powers(alt.X, "log10_step", "step h", -2, 0.3)
@@ -70,6 +72,7 @@ def your(step: float) -> alt.LayerChart:
     return charts.vertical(log10(step), "your h", align="left" if step < 0.5 else "right")
 
 
+@charts.drawing
 def acceptance(frame: pd.DataFrame, step: float) -> alt.LayerChart:
     x = powers(alt.X, "log10_step", "step h", -2, 0.3)
     y = alt.Y(
@@ -84,6 +87,7 @@ def acceptance(frame: pd.DataFrame, step: float) -> alt.LayerChart:
     return charts.titled(dots + your(step), title, height=300)
 
 
+@charts.drawing
 def trace(cloud: pd.DataFrame) -> alt.LayerChart:
     x = alt.X("draw:Q", title="draw", scale=alt.Scale(nice=False))
     y = alt.Y("x:Q", title=axes[0], scale=alt.Scale(zero=False))
@@ -99,6 +103,7 @@ def trace(cloud: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(chart, title, height=300)
 
 
+@charts.drawing
 def memory(frame: pd.DataFrame) -> alt.LayerChart:
     ends = [alt.Scale(domain=alt.DomainUnionWith(unionWith=u)) for u in ([0, int(frame.lag.max())], [0, 1])]
     x = alt.X("lag:Q", title="draws apart t", scale=ends[0])
@@ -110,6 +115,7 @@ def memory(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(zero + lines, title, height=300)
 
 
+@charts.drawing
 def errors(frame: pd.DataFrame, mixed: bool) -> alt.LayerChart:
     """Over many chains; the law only where it holds."""
     x, y = (
@@ -133,6 +139,7 @@ def errors(frame: pd.DataFrame, mixed: bool) -> alt.LayerChart:
     return charts.titled(chart, title, height=300)
 
 
+@charts.drawing
 def spreads(frame: pd.DataFrame) -> alt.LayerChart:
     frame = frame.assign(
         kind=frame.method.map(KINDS), name=[axes[c - 1] for c in frame.coordinate],
@@ -149,6 +156,7 @@ def spreads(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(chart, f"Mean-field VI reports {share:.0%} of the spread of {axes[0]}", height=300)
 
 
+@charts.drawing
 def fitting(frame: pd.DataFrame, floor: float | None) -> alt.LayerChart:
     x = alt.X("iteration:Q", title="iteration", axis=alt.Axis(tickMinStep=1))
     y = powers(alt.Y, "log10_kl", "KL(q‖p) [nats]")

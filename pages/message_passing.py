@@ -14,6 +14,7 @@ HEIGHT = 320
 PERCENT = alt.Axis(format="%")
 
 
+@charts.drawing
 def against_layers(main: pd.DataFrame, k: int, title: str) -> alt.LayerChart:
     x = alt.X("layers:Q", title="layers K")
     y = {"title": "share", "axis": PERCENT}
@@ -37,6 +38,7 @@ def network(nodes: alt.LayerChart | alt.Chart, links: pd.DataFrame, **more: Any)
     return lines.encode(x=x, y=y, x2="x2:Q", y2="y2:Q", **more) + nodes
 
 
+@charts.drawing
 def view(frames: pd.DataFrame, links: pd.DataFrame, start: int, title: str) -> alt.LayerChart:
     last = int(frames["frame"].max())
     k = charts.scrubber("message_passing_layer", "layers K", last, min(start, last))
@@ -56,6 +58,7 @@ def view(frames: pd.DataFrame, links: pd.DataFrame, start: int, title: str) -> a
     return charts.titled(network(marks.add_params(k), links), title, subtitle, height=400)
 
 
+@charts.drawing
 def smoothing(frame: pd.DataFrame, k: int, title: str) -> alt.LayerChart:
     x = alt.X("layers:Q", title="layers K")
     frame = frame[frame["log10_bound"] > -14]
@@ -66,6 +69,7 @@ def smoothing(frame: pd.DataFrame, k: int, title: str) -> alt.LayerChart:
     return charts.titled(chart + charts.vertical(k, ""), title, subtitle, height=HEIGHT)
 
 
+@charts.drawing
 def cora(frame: pd.DataFrame, end: float, majority: float, title: str) -> alt.LayerChart:
     axis = alt.Axis(
         values=list(frame["log2_layers"]), labelExpr="datum.value < 0 ? '0' : pow(2, datum.value)"
@@ -78,6 +82,7 @@ def cora(frame: pd.DataFrame, end: float, majority: float, title: str) -> alt.La
     )
 
 
+@charts.drawing
 def colours(nodes: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerChart:
     k = charts.scrubber("message_passing_round", "round", int(nodes["round"].max()), 1)
     base = alt.Chart(nodes).transform_filter(alt.datum.round == k).encode(x="x:Q", y="y:Q")
@@ -88,6 +93,7 @@ def colours(nodes: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerCh
     return charts.titled(chart, title, "The same number: not told apart so far", height=HEIGHT)
 
 
+@charts.drawing
 def aggregators(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     words = frame["told_apart"].map({True: "told apart", False: "the same"})
     base = alt.Chart(
@@ -103,6 +109,7 @@ def aggregators(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "A random network, five rounds, no training", height=HEIGHT)
 
 
+@charts.drawing
 def missed(nodes: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerChart:
     dots = alt.Chart(nodes).mark_circle(size=70, opacity=1).encode(x="x:Q", y="y:Q")
     dots = dots.encode(tooltip=["triangles"])
@@ -110,6 +117,7 @@ def missed(nodes: pd.DataFrame, links: pd.DataFrame, title: str) -> alt.LayerCha
     return charts.titled(chart, title, "In each column two graphs that look alike", height=HEIGHT)
 
 
+@charts.drawing
 def variance(frame: pd.DataFrame, size: int, title: str) -> alt.LayerChart:
     x = alt.X("sampled:Q", title="neighbours asked, S", axis=alt.Axis(tickMinStep=1))
     chart = charts.vertical(size, "")
@@ -120,6 +128,7 @@ def variance(frame: pd.DataFrame, size: int, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "Pale: drawn with replacement. Dashed: predicted", height=HEIGHT)
 
 
+@charts.drawing
 def sampled_cora(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("sampled:N", sort=None, title="neighbours asked, S", axis=alt.Axis(labelAngle=0))
     y = alt.Y("accuracy:Q", title="test accuracy", axis=PERCENT, scale=alt.Scale(domain=[0, 1]))
@@ -130,6 +139,7 @@ def sampled_cora(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, alone, height=HEIGHT)
 
 
+@charts.drawing
 def widths(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     base = alt.Chart(frame).encode(
         x=alt.X("after:O", title="width after, d′", axis=alt.Axis(labelAngle=0)),

@@ -32,6 +32,7 @@ def small(power_of_ten: float) -> str:
     return f"{10**power_of_ten:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
 
 
+@charts.drawing
 def by_angle(
     frame: pd.DataFrame, main: pd.DataFrame, mine: float, title: str, subtitle: str
 ) -> alt.LayerChart:
@@ -49,6 +50,7 @@ def by_angle(
     return charts.titled(chart.resolve_scale(color="independent"), title, subtitle, height=460)
 
 
+@charts.drawing
 def walk(paths: pd.DataFrame, rings: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     axis = alt.Axis(tickCount=5, grid=False)
     x = alt.X("x:Q", title="first weight, from the minimum", scale=WINDOW, axis=axis)
@@ -67,6 +69,7 @@ def walk(paths: pd.DataFrame, rings: pd.DataFrame, title: str, subtitle: str) ->
     return charts.titled(chart.resolve_scale(color="independent"), title, subtitle, height=460)
 
 
+@charts.drawing
 def lines(
     frame: pd.DataFrame, x: alt.X, y: alt.Y, title: str, subtitle: str = "", point: bool = False,
     law: pd.DataFrame | None = None,
@@ -80,6 +83,7 @@ def lines(
     return charts.titled(chart, title, subtitle, height=370)
 
 
+@charts.drawing
 def accuracies(scores: pd.DataFrame, means: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     y = alt.Y("optimiser:N", title=None, sort=list(NAMES))
     x = alt.X(
@@ -95,6 +99,7 @@ def accuracies(scores: pd.DataFrame, means: pd.DataFrame, title: str, subtitle: 
     return charts.titled(chart, title, subtitle, height=370)
 
 
+@charts.drawing
 def pairs(frame: pd.DataFrame, x: alt.X, y: alt.Y, name: str, title: str, subtitle: str) -> alt.LayerChart:
     """Measured and predicted lines, a pair for each ``name``, which stands at the second point."""
     chart = charts.measured_line(frame, x, y, point=True).encode(detail=f"{name}:N")
@@ -106,6 +111,7 @@ def pairs(frame: pd.DataFrame, x: alt.X, y: alt.Y, name: str, title: str, subtit
     return charts.titled(chart, title, subtitle, height=370)
 
 
+@charts.drawing
 def trapped(frame: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     x = alt.X("step:Q", title="step", scale=alt.Scale(nice=False))
     y = alt.Y("x:Q", title="where it stands", scale=alt.Scale(domain=[-1.1, 1.15], nice=False))
@@ -118,6 +124,7 @@ def trapped(frame: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     return charts.titled(chart, title, subtitle, height=370)
 
 
+@charts.drawing
 def memory(state: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     y = alt.Y("optimiser:N", title=None, sort=list(NAMES))
     x = alt.X("per_weight:Q", title="numbers kept per weight", scale=alt.Scale(domain=[0, 2.4], nice=False))

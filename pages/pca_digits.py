@@ -14,6 +14,7 @@ INK = alt.Scale(scheme="greys", domain=[0, 16], clamp=True)
 SIGNED = alt.Scale(scheme="blueorange", domainMid=0)
 
 
+@charts.drawing
 def scree(spectrum: pd.DataFrame, k: int) -> alt.LayerChart:
     x = alt.X("component:Q", title="components k", scale=alt.Scale(domain=[0, 64], nice=False))
     y = alt.Y("cumulative_share:Q", title="share of variance kept", axis=alt.Axis(format="%"))
@@ -32,6 +33,7 @@ def scree(spectrum: pd.DataFrame, k: int) -> alt.LayerChart:
     return charts.titled(chart + charts.vertical(k, f"k = {k}"), title, height=320)
 
 
+@charts.drawing
 def against_k(frame: pd.DataFrame, title: str, y: str, k: int) -> alt.LayerChart:
     x = alt.X("k:Q", title="components k", scale=alt.Scale(domain=[0, 64], nice=False))
     lines = alt.Chart(charts.long(frame, "k")).mark_line(strokeWidth=2.5)
@@ -40,6 +42,7 @@ def against_k(frame: pd.DataFrame, title: str, y: str, k: int) -> alt.LayerChart
     return charts.titled(lines + charts.vertical(k, f"k = {k}"), title, height=320)
 
 
+@charts.drawing
 def neighbours(frame: pd.DataFrame) -> alt.LayerChart:
     x = alt.X("k:Q", title="components k (log)", scale=alt.Scale(type="log", base=2, nice=False))
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0.2, 1]))
@@ -50,6 +53,7 @@ def neighbours(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(charts.measured_line(frame, x, y, point=True) + labels, title, height=320)
 
 
+@charts.drawing
 def scatter(scores: pd.DataFrame, across: int, up: int) -> alt.Chart:
     pick = alt.selection_point(name="digit", fields=["index"], on="click", empty=False)
     points = alt.Chart(scores, height=430).mark_circle(opacity=0.75)
@@ -83,7 +87,10 @@ def strip(pictures: np.ndarray) -> np.ndarray:
 
 
 def picture(pixels: np.ndarray, caption: str, width: Any = "stretch") -> None:
-    st.image(pixels, caption, width=width, alt=caption)
+    def draw() -> None:
+        st.image(pixels, caption, width=width, alt=caption)
+
+    page.once(draw, caption)
 
 
 page = ui.open_page("pca_digits")

@@ -32,6 +32,7 @@ def up(column: str, title: str, *values: pd.Series, every: int = 1) -> alt.Y:
     return alt.Y(f"{column}:Q", title=title, scale=scale, axis=axis)
 
 
+@charts.drawing
 def own_run(main: pd.DataFrame, axis: str, floor: float, exploded: float, title: str) -> alt.LayerChart:
     shown = main[(main.highest < SEEN) | (main.index == 0)]
     x, height = across(axis, shown), [shown.lowest, shown.highest, pd.Series(floor)]
@@ -49,6 +50,7 @@ def own_run(main: pd.DataFrame, axis: str, floor: float, exploded: float, title:
     return charts.titled(chart, title, height=340)
 
 
+@charts.drawing
 def floors(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X(
         "alpha_over_batch:Q", title="α/B (log)", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4)
@@ -71,6 +73,7 @@ def floors(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     )
 
 
+@charts.drawing
 def multiple(mine: pd.DataFrame, runs: pd.DataFrame, axis: str, title: str) -> alt.LayerChart:
     shown, x = runs[runs.one_run < SEEN], across(axis, runs)
     y = up("one_run", "above minimum (log)", shown.one_run)
@@ -79,6 +82,7 @@ def multiple(mine: pd.DataFrame, runs: pd.DataFrame, axis: str, title: str) -> a
     return charts.titled(charts.paint(measured, "measured") + theory, title, height=250)
 
 
+@charts.drawing
 def walk(mine: pd.DataFrame, contours: pd.DataFrame) -> alt.LayerChart:
     axis = alt.Axis(tickCount=3, grid=False)
     x = alt.X("steep:Q", title="steep direction", scale=alt.Scale(domain=[-0.3, 0.4]), axis=axis)
@@ -88,9 +92,10 @@ def walk(mine: pd.DataFrame, contours: pd.DataFrame) -> alt.LayerChart:
     path = alt.Chart(mine).mark_line(strokeWidth=1.5, clip=True).encode(x=x, y=y, order="update:Q")
     start = alt.Chart(mine.iloc[[0]]).mark_point(filled=True, size=60, clip=True).encode(x=x, y=y)
     chart = charts.paint(rings, "theory") + charts.paint(path, "measured") + charts.paint(start, "measured")
-    return chart.properties(height=250, usermeta={"title": "path"})
+    return chart.properties(height=250)
 
 
+@charts.drawing
 def lines(frame: pd.DataFrame, x: alt.X, y: alt.Y, field: str, title: str, **more: Any) -> alt.Chart:
     colour = charts.classes(f"{field}:N", list(dict.fromkeys(frame[field])))
     return charts.titled(
@@ -98,6 +103,7 @@ def lines(frame: pd.DataFrame, x: alt.X, y: alt.Y, field: str, title: str, **mor
     )
 
 
+@charts.drawing
 def saddle(frame: pd.DataFrame) -> alt.LayerChart:
     step, names = (
         charts.scrubber("sgd_noise_step", "Step", 120, 50),
@@ -114,6 +120,7 @@ def saddle(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(chart, "Exact descent walks to the saddle and stays", height=340)
 
 
+@charts.drawing
 def escape(share: pd.DataFrame) -> alt.LayerChart:
     tidy = share[share.step <= 120].melt(["momentum", "step"], ["measured", "predicted"], "kind")
     x = alt.X("step:Q", title="step", scale=alt.Scale(domain=[0, 120], nice=False))
@@ -134,6 +141,7 @@ def escape(share: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(curves + charts.paint(words, "theory"), title, height=340)
 
 
+@charts.drawing
 def strip(frame: pd.DataFrame, column: str, title: str, words: str) -> alt.LayerChart:
     two_lines = alt.Axis(labelAngle=0, labelExpr="split(datum.label, ', ')")
     base = alt.Chart(frame).encode(x=alt.X("shown_as:N", title=None, sort=None, axis=two_lines))

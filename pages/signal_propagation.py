@@ -52,6 +52,7 @@ def flaw(layer: int, text: str) -> alt.LayerChart:
     return charts.vertical(layer, text, "violation", "left" if layer < settings.depth / 2 else "right")
 
 
+@charts.drawing
 def signal(frame: pd.DataFrame, nets: pd.DataFrame) -> alt.LayerChart:
     title = f"Each layer multiplies the second moment by {short('signal_factor')}; "
     title += f"theory: {short('predicted_signal_factor')}"
@@ -59,6 +60,7 @@ def signal(frame: pd.DataFrame, nets: pd.DataFrame) -> alt.LayerChart:
     return chart + flaw(overflow, f"overflow at layer {overflow}") if overflow else chart
 
 
+@charts.drawing
 def gradient(frame: pd.DataFrame, nets: pd.DataFrame) -> alt.LayerChart:
     title = f"Each layer back multiplies the gradient by {short('gradient_factor')}; "
     if frame.log10_measured.isna().all():
@@ -70,6 +72,7 @@ def gradient(frame: pd.DataFrame, nets: pd.DataFrame) -> alt.LayerChart:
     return chart + flaw(zero_to, f"exactly 0 up to layer {zero_to}") if zero_to else chart
 
 
+@charts.drawing
 def sizes(frame: pd.DataFrame, start: int) -> alt.LayerChart:
     """Histogram of log10 |h| at the slider's layer."""
     slider = alt.binding_range(min=1, max=settings.depth, step=1, name="layer ")
@@ -92,6 +95,7 @@ def sizes(frame: pd.DataFrame, start: int) -> alt.LayerChart:
     return charts.titled(chart + charts.paint(words, "theory"), title, height=330)
 
 
+@charts.drawing
 def widths(frame: pd.DataFrame) -> alt.LayerChart:
     axis = alt.Axis(values=[16, 32, 64, 128, 256, 512])
     x = alt.X("width:Q", title="width n (log)", scale=alt.Scale(type="log", nice=False), axis=axis)
@@ -106,6 +110,7 @@ def widths(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(chart, title, height=330)
 
 
+@charts.drawing
 def cures(frame: pd.DataFrame, factors: pd.DataFrame) -> alt.LayerChart:
     """All networks in grey; the chosen one with its theory."""
     frame = frame.merge(factors[["order", "measured", "predicted"]], on="order")
@@ -127,6 +132,7 @@ def cures(frame: pd.DataFrame, factors: pd.DataFrame) -> alt.LayerChart:
     return chart + charts.paint(dashed, "theory") + charts.paint(words, "theory")
 
 
+@charts.drawing
 def ladder(factors: pd.DataFrame) -> alt.LayerChart:
     x = alt.X("measured:Q", title="gradient kept a layer", scale=alt.Scale(domain=[0, 1.7], nice=False))
     y = alt.Y("cure:N", sort=None, title=None, axis=alt.Axis(labelLimit=140))
@@ -138,6 +144,7 @@ def ladder(factors: pd.DataFrame) -> alt.LayerChart:
     return dots + charts.paint(law, "theory") + charts.paint(text, "measured") + rule.encode(x="at:Q")
 
 
+@charts.drawing
 def clipping(frame: pd.DataFrame, c: float) -> alt.LayerChart:
     ends = (frame.log10_before, frame.log10_predicted)
     y = powers("log10_predicted", "length of the gradient", *ends)

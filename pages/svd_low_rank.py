@@ -31,6 +31,7 @@ def in_link(picture: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
+@charts.drawing
 def film(frames: pd.DataFrame, pictures: np.ndarray, k: int) -> alt.LayerChart:
     """The picture at a ladder of ranks, all sent at once; the slider shows one of them."""
     says = "k = {0.k}: {0.numbers_kept:.1%} of the numbers, {0.relative_error:.1%} error"
@@ -46,6 +47,7 @@ def film(frames: pd.DataFrame, pictures: np.ndarray, k: int) -> alt.LayerChart:
     return images + charts.paint(words.encode(y=alt.value(4), text="text:N"), "measured")
 
 
+@charts.drawing
 def errors(main: pd.DataFrame, rivals: pd.DataFrame, k: int, limit: int) -> alt.LayerChart:
     scale = alt.Scale(type="log", domain=[1, int(main.k.max())], nice=False)
     x = alt.X("k:Q", title="terms k (log)", scale=scale, axis=TERMS)
@@ -64,6 +66,7 @@ def at_k(k: int, largest: int) -> alt.LayerChart:
     return charts.vertical(k, f"k = {k}", align="left" if k < 0.2 * largest else "right")
 
 
+@charts.drawing
 def spectrum(frame: pd.DataFrame, k: int, stretch: float) -> alt.LayerChart:
     shown = frame[frame.singular_value > 1e-9 * frame.singular_value.max()]
     scale = alt.Scale(type="log", nice=False, padding=6)
@@ -88,6 +91,7 @@ def fills(frame: pd.DataFrame, x: alt.X, y: alt.Y, fill: str) -> alt.Chart:
     return lines.encode(x=x, y=y, color=colour, strokeWidth=width)
 
 
+@charts.drawing
 def gaps(frame: pd.DataFrame, limits: pd.DataFrame, k: int, fill: str) -> alt.LayerChart:
     scale = alt.Scale(type="log", nice=False, padding=8)
     x = alt.X("k:Q", title="terms k (log)", scale=scale, axis=TERMS)
@@ -99,6 +103,7 @@ def gaps(frame: pd.DataFrame, limits: pd.DataFrame, k: int, fill: str) -> alt.La
     return chart.resolve_scale(color="independent")
 
 
+@charts.drawing
 def back(frame: pd.DataFrame, hidden: float, fill: str, slope: float) -> alt.LayerChart:
     x = alt.X("true:Q", title="true value of a hidden entry", scale=alt.Scale(domain=[0, 1]), axis=FIFTHS)
     y = alt.Y("brought_back:Q", title="brought back, on average")
@@ -119,7 +124,10 @@ def signed(picture: np.ndarray) -> np.ndarray:
 
 
 def look(pixels: np.ndarray, caption: str) -> None:
-    st.image(enlarged(np.clip(pixels, 0, 1)), caption, width="stretch", alt=caption)
+    def draw() -> None:
+        st.image(enlarged(np.clip(pixels, 0, 1)), caption, width="stretch", alt=caption)
+
+    page.once(draw, caption)
 
 
 page = ui.open_page("svd_low_rank")

@@ -37,6 +37,7 @@ def log(kind: Any, field: str, title: str, **axis: Any) -> Any:
     return kind(f"{field}:Q", title=f"{title} (log)", scale=scale, axis=alt.Axis(**axis))
 
 
+@charts.drawing
 def u_curve(main: pd.DataFrame, chosen: pd.DataFrame, title: str) -> alt.LayerChart:
     x = powers(alt.X, "log10_h", "step h", domain=[-15, 0], nice=False)
     top = max(1.0, main[["log10_error", "log10_predicted"]].max().max()) + 1
@@ -60,6 +61,7 @@ def u_curve(main: pd.DataFrame, chosen: pd.DataFrame, title: str) -> alt.LayerCh
     return charts.titled(chart, title, height=400)
 
 
+@charts.drawing
 def remainder(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     frame = frame[frame.measured > 0]
     x, y = log(alt.X, "distance", "distance ‖δ‖ from the point"), log(alt.Y, "measured", "what is left over")
@@ -76,6 +78,7 @@ def plain(channel: Any, field: str, values: pd.Series, room: float) -> Any:
     return channel(f"{field}:Q", title=None, axis=None, scale=alt.Scale(domain=domain, nice=False))
 
 
+@charts.drawing
 def surface(tables: dict[str, pd.DataFrame], title: str) -> alt.LayerChart:
     tiles, places = tables["tiles"], tables["places"]
     x, y = plain(alt.X, "across", tiles.across, 0.1), plain(alt.Y, "up", tiles.up, 0.45)
@@ -108,6 +111,7 @@ def surface(tables: dict[str, pd.DataFrame], title: str) -> alt.LayerChart:
     return charts.titled(chart.resolve_scale(color="independent"), title, height=430)
 
 
+@charts.drawing
 def ring(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     names = list(dict.fromkeys(frame.point))
     chosen = alt.param(name=POINT, value=names[0], bind=alt.binding_select(options=names, name="point "))
@@ -119,6 +123,7 @@ def ring(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, height=390)
 
 
+@charts.drawing
 def share(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("n:Q", title="size n of the Hessian", axis=alt.Axis(tickMinStep=1, format="d"))
     x = x.scale(domain=[0.7, frame.n.max() + 0.5], nice=False)
@@ -136,11 +141,13 @@ def on_the_law(frame: pd.DataFrame, x: alt.X, y: alt.Y, title: str) -> alt.Layer
     return charts.titled(dots + charts.theory_line(frame, x, "predicted:Q"), title, height=340)
 
 
+@charts.drawing
 def delay(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x = powers(alt.X, "log10_offset", "distance δ from the ridge")
     return on_the_law(frame.assign(kind="measured"), x, alt.Y("measured:Q", title="steps to leave"), title)
 
 
+@charts.drawing
 def decrease(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     x = alt.X("multiple:Q", title="rate × curvature αλ", scale=alt.Scale(domain=[0, 2.5], nice=False))
     y = alt.Y("ratio:Q", title="share of the promise", axis=alt.Axis(format="%"))
@@ -149,6 +156,7 @@ def decrease(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return chart + charts.vertical(2, "diverges")
 
 
+@charts.drawing
 def climbs(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     frame = frame.assign(name=frame.ball + ", " + frame.step)
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=200))

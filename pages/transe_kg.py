@@ -22,6 +22,7 @@ STEP = alt.X(
 )
 
 
+@charts.drawing
 def plane(
     points: pd.DataFrame, arrows: pd.DataFrame, walk: pd.DataFrame, steps: pd.DataFrame, named: set[str],
     title: str, subtitle: str,
@@ -76,6 +77,7 @@ def plane(
     return charts.titled(chart.resolve_scale(color="independent"), title, subtitle, height=500)
 
 
+@charts.drawing
 def answers(ranked: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     y = alt.Y("tail:N", sort=None, title=None, axis=alt.Axis(labelLimit=130, labelOverlap=False))
     room = alt.Scale(domain=[0, 1.15 * float(ranked["distance"].max())], nice=False)
@@ -89,6 +91,7 @@ def answers(ranked: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     return charts.titled(chart, title, subtitle, height=150 + 19 * len(ranked))
 
 
+@charts.drawing
 def over_training(frame: pd.DataFrame, y: str, label: str, title: str, subtitle: str) -> alt.Chart:
     lines = alt.Chart(frame).mark_line(strokeWidth=2.2).encode(
         x=STEP, y=alt.Y(f"{y}:Q", title=label),
@@ -98,6 +101,7 @@ def over_training(frame: pd.DataFrame, y: str, label: str, title: str, subtitle:
     return charts.titled(lines, title, subtitle, height=370)
 
 
+@charts.drawing
 def progress(training: pd.DataFrame, chance: float, title: str, subtitle: str) -> alt.LayerChart:
     y = alt.Y("mrr:Q", title="mean reciprocal rank", scale=alt.Scale(domain=[0, 1.08], nice=False))
     chart = charts.measured_line(training, STEP, y) + charts.horizontal(chance, f"chance {chance:.2f}")
@@ -107,6 +111,7 @@ def progress(training: pd.DataFrame, chance: float, title: str, subtitle: str) -
     return charts.titled(chart, title, subtitle, height=320)
 
 
+@charts.drawing
 def ranks(ranking: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     shown = ranking[ranking["metric"].isin(METRICS)]
     base = alt.Chart(shown).encode(

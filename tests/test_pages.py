@@ -6,6 +6,7 @@ from itertools import cycle
 
 import altair as alt
 import pandas as pd
+import pyarrow as pa
 import pytest
 from altair.utils import schemapi
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from lab.contract import Check, Claim, bounds, choices
 from lab.evaluate import ROOT, load
 from tests.conftest import outcome_of
 from ui import lighter
+from ui.once import once
 
 NAMES = list(BY_NAME)
 
@@ -55,6 +57,7 @@ def check(app: AppTest, name: str) -> None:
 @pytest.fixture(autouse=True)
 def _checked(monkeypatch):
     """Charts checked part by part, and the main module that AppTest replaces put back."""
+    once.clear()  # what an earlier test drew was perhaps not checked
     monkeypatch.setattr(schemapi, "DEBUG_MODE", True)
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     # Before each run AppTest searches all installed packages for components, as a server does once.
@@ -78,12 +81,83 @@ def test_the_charts_are_those_that_altair_makes_by_itself(name, monkeypatch):
     ours = specs(app)
     for (place, part), heavy in lighter.HEAVY.items():
         monkeypatch.setattr(place, part, heavy)
+    once.clear()
     assert ours == specs(app.run())
 
 
 def specs(app: AppTest) -> list[str]:
     """The charts of a page, without the names of their data, which differ from run to run."""
     return [re.sub(r'"name": "[0-9a-f]{32}"', "", c.proto.spec) for c in app.get("vega_lite_chart")]
+
+
+def drawn(app: AppTest) -> list[tuple[str, str, list[str]]]:
+    """All that can be seen of each chart: its name, how it is made, and its tables."""
+    tables = [
+        [
+            pa.ipc.open_stream(table.data.data).read_pandas().to_json(orient="split")
+            for table in c.proto.datasets
+        ]
+        for c in app.get("vega_lite_chart")
+    ]
+    return [(*skeleton, rows) for skeleton, rows in zip(skeletons(app), tables, strict=True)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_others_drew_is_shown_only_where_the_same_was_chosen(name):
+    app = open_page(name, **quick(name))
+    for kind in ("selectbox", "segmented_control", "radio", "pills", "slider", "number_input", "toggle"):
+        for key in [c.key for c in app.get(kind) if str(c.key).startswith(f"{name}_view_")]:
+            shown = drawn(moved(app, kind, key).run())
+            once.clear()
+            assert drawn(app.run()) == shown, key
+
+
+def moved(app: AppTest, kind: str, key: str) -> AppTest:
+    """The page after a control was moved a little; what takes a press of *Run* is left."""
+    control = next(c for c in app.get(kind) if c.key == key)
+    if kind == "toggle":
+        return control.set_value(not control.value).run()
+    if kind in ("slider", "number_input"):
+        step = control.step if control.value + control.step <= control.max else -control.step
+        return control.set_value(control.value + step).run()
+    others = [option for option in control.options if option != control.value]
+    return control.set_value(others[0]).run() if others else app
+
+
+@pytest.mark.parametrize("name", [row.name for row in BY_NAME.values() if row.kind == "instant"])
+def test_a_moved_slider_brings_new_rows_and_no_new_chart(name):
+    app = open_page(name)
+    kept = set()
+    for key in [s.key for s in app.slider if str(s.key).startswith(f"{name}_")]:
+        before = skeletons(app)
+        app = moved(app, "slider", key)
+        kept |= {number for number, (a, b) in enumerate(zip(before, skeletons(app), strict=False)) if a == b}
+    assert len(kept) > len(before) / 2
+
+
+def skeletons(app: AppTest) -> list[tuple[str, str]]:
+    """The names of a page's charts and how they are made: if both stay, the browser keeps the chart."""
+    return list(zip([c.proto.alt for c in app.get("vega_lite_chart")], specs(app), strict=True))
+
+
+def test_what_one_visitor_drew_is_repeated_for_the_next():
+    def script(made):
+        import streamlit as st
+
+        from ui.once import once
+
+        def draw():
+            made.append("made")
+            st.markdown("drawn")
+            return "title"
+
+        assert once("a place, and what is known there", draw) == "title"
+
+    made: list[str] = []
+    for _ in range(2):
+        visitor = AppTest.from_function(script, args=(made,)).run()
+        assert [m.value for m in visitor.markdown] == ["drawn"]
+    assert made == ["made"]
 
 
 def test_a_chart_that_breaks_the_schema_is_found_by_these_tests():

@@ -1,5 +1,7 @@
 """The navigation, built from the catalogue, and the guard that every page starts with."""
 
+from copy import copy
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
@@ -36,6 +38,12 @@ svg.marks, canvas.marks { max-width: 100%; height: auto !important; }
 
 
 def pages() -> dict[str, list[StreamlitPage]]:
+    """The menu. Each visitor gets copies: Streamlit marks in a page that it may be run."""
+    return {chapter: [copy(page) for page in rows] for chapter, rows in _menu().items()}
+
+
+@cache
+def _menu() -> dict[str, list[StreamlitPage]]:
     """Home, the experiments under their chapters, then claims and runs; an empty chapter is left out.
 
     No page has an icon here: the browser would fetch it from the network, for its tab.

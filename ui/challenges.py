@@ -12,6 +12,7 @@ from lab.contract import Challenge, Settings
 from lab.evaluate import Outcome
 from lab.numbers import number
 from ui import charts, controls, running
+from ui.once import once
 
 CLOSE = 0.1  # a guessed number within a tenth of the answer counts as seen
 
@@ -44,7 +45,12 @@ def _challenge(name: str, module: ModuleType, index: int, challenge: Challenge) 
         outcome = running.compute(name, module.Settings(**challenge.settings))
     if challenge.curve is not None:
         words = f"Your guess at {challenge.at:g}: {'none yet' if guess is None else number(guess)}"
-        st.altair_chart(sketch(challenge.curve, challenge.at, guess, outcome), width="stretch", alt=words)
+        curve, at = challenge.curve, challenge.at
+
+        def draw() -> None:
+            st.altair_chart(sketch(curve, at, guess, outcome), width="stretch", alt=words)
+
+        once(f"{name} {running.version(name)} {curve} {at} {guess} {outcome and outcome.settings!r}", draw)
     if outcome is None:
         return
     answer = challenge.answer(outcome.result)

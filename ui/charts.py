@@ -4,8 +4,10 @@ Colours of meaning are never named here. The theme lists them in the order of ``
 once for light and once for dark, so a chart changes with the theme without being sent again.
 """
 
-import json
+import re
 import textwrap
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 import altair as alt
@@ -21,7 +23,22 @@ if alt.__version__.startswith("6.3."):
     lighter.lighten()
 
 KINDS = ("measured", "theory", "violation")
+WORDS = "words"  # the name of a chart's table of words
 GREY = "#7b8594"  # the one colour named here: more than 3 to 1 against both backgrounds
+
+
+def drawing(make: Callable[..., Any]) -> Callable[..., partial[Any]]:
+    """Put off a chart until it is known that nobody has drawn it yet: decorates a function of a page.
+
+    The page hands the result to ``page.chart``. What such a function draws may depend on the results, on the
+    choices made on the page and on what it is called with, and on nothing else.
+    """
+
+    @wraps(make)
+    def later(*args: Any, **kwargs: Any) -> partial[Any]:
+        return partial(make, *args, **kwargs)
+
+    return later
 
 
 def kind(field: str = "kind:N", legend: str = "", shown: tuple[str, ...] = KINDS[:2]) -> alt.Color:
@@ -96,15 +113,43 @@ def scrubber(name: str, label: str, last: int, start: int = 0) -> alt.Parameter:
 
 
 def titled(chart: Any, title: str, subtitle: str = "", **size: Any) -> Any:
-    """The chart under a title that says what it found, broken into lines where the chart is narrow."""
-    text = alt.TitleParams(_lines(title), anchor="start")
-    if subtitle:
-        small = textwrap.wrap(subtitle, 50)
-        text = alt.TitleParams(_lines(title), subtitle=small, anchor="start", subtitleColor=GREY)
-    return chart.properties(title=text, usermeta={"title": title}, **size)
+    """The chart under a title that says what it found, broken into lines where the chart is narrow.
+
+    The words stand in a table of the chart, like its numbers. So when a control is moved, the browser puts
+    new rows into the chart that is there instead of building one: a third of the time, and nothing flickers.
+    """
+    if isinstance(chart, partial):
+        return partial(lambda: titled(chart(), title, subtitle, **size))
+    words = {name: "\n".join(textwrap.wrap(title, most)) for name, most in {"phone": 34, "half": 52}.items()}
+    line = f"data('{WORDS}')[0][width < 380 ? 'phone' : width < 500 ? 'half' : 'title']"
+    more = {"subtitle": textwrap.wrap(subtitle, 50), "subtitleColor": GREY} if subtitle else {}
+    # The browser would go on reading the first title aloud: the mark below has them all.
+    heading = alt.TitleParams(alt.ExprRef(f"split({line}, '\\n')"), anchor="start", aria=False, **more)
+    mark = alt.Chart(alt.NamedData(WORDS)).mark_point(size=0, opacity=0, aria=True)
+    mark = mark.encode(description="aloud:N")
+    # A single view that can be selected in needs a name, else Altair makes one of all the data.
+    chart = alt.layer(chart.properties(name="view"), mark) if isinstance(chart, alt.Chart) else chart + mark
+    return chart.properties(title=heading, datasets={WORDS: [{"title": title, **words}]}, **size)
 
 
-def _lines(text: str) -> alt.ExprRef:
-    """``text`` as an expression of the chart's width, which only the browser knows."""
-    phone, half = (json.dumps(textwrap.wrap(text, letters)) for letters in (34, 52))
-    return alt.ExprRef(f"width < 380 ? {phone} : width < 500 ? {half} : {json.dumps(text)}")
+def title_of(chart: Any) -> str:
+    """What ``titled`` was given."""
+    return str(chart.datasets[WORDS][0]["title"]) if has_words(chart) else "chart"
+
+
+def has_words(chart: Any) -> bool:
+    """Whether a chart has a table of words."""
+    return isinstance(chart.datasets, dict) and WORDS in chart.datasets
+
+
+def described(chart: Any, text: str) -> str:
+    """Put ``text`` into the chart, to be read aloud there with the title; give what to call the chart.
+
+    That is the first clause without its numbers, because a chart with another name is built anew. A picture
+    has nothing in it that can be read aloud: it is called by the whole text.
+    """
+    if not has_words(chart) or chart.usermeta is not alt.Undefined:
+        return text
+    words = chart.datasets[WORDS][0]
+    words["aloud"] = text if words["title"] in text else f"{words['title']}. {text}"
+    return re.sub(r"\S*\d\S*", "…", re.split(r"[.:;,] ", text, maxsplit=1)[0])

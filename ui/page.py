@@ -5,6 +5,8 @@ A page opens with ``page = ui.open_page(name)``, draws its charts with ``page.ch
 """
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,7 +15,8 @@ import streamlit as st
 from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS
 from lab.contract import Settings
 from lab.evaluate import Outcome, load
-from ui import boot, challenges, claims, controls, pins, running, seeds, share
+from ui import boot, challenges, charts, claims, controls, pins, running, seeds, share
+from ui.once import once
 
 
 class Page:
@@ -24,7 +27,8 @@ class Page:
         self.name = name
         self.outcome = outcome
         self.module = load(name)
-        self.drawn: list[tuple[str, Any]] = []  # title and chart, for the downloads
+        self.drawn: list[tuple[str, Callable[[], Any]]] = []  # title and chart, for the downloads
+        self.places = 0  # of what is drawn once
 
     @property
     def settings(self) -> Any:
@@ -46,15 +50,33 @@ class Page:
         """The headline numbers."""
         return self.outcome.summary
 
-    def main(self, chart: Any, alt: str, **more: Any) -> Any:
+    def main(self, chart: Any, alt: str) -> Any:
         """Draw the page's main chart, with the curves of the pinned runs behind it."""
-        return self.chart(pins.with_ghosts(chart, self.name), alt, **more)
+        if not pins.pins(self.name):
+            return self.chart(chart, alt)
+        return self.chart(pins.with_ghosts(chart() if isinstance(chart, partial) else chart, self.name), alt)
 
     def chart(self, chart: Any, alt: str, **more: Any) -> Any:
-        """Draw a chart as wide as its column; ``alt`` says what it shows, with the numbers."""
-        title = chart.usermeta["title"] if isinstance(chart.usermeta, dict) else "chart"
-        self.drawn.append((title, chart))
-        return st.altair_chart(chart, width="stretch", alt=alt, **more)
+        """Draw a chart as wide as its column; ``alt`` says what it shows, with the numbers.
+
+        A chart whose function is a ``charts.drawing`` is made once for all who come to the same results.
+        """
+        if isinstance(chart, partial) and not more:
+            title = self.once(partial(_draw, chart, alt), alt)
+            self.drawn.append((title, chart))
+            return None
+        chart = chart() if isinstance(chart, partial) else chart
+        self.drawn.append((charts.title_of(chart), lambda: chart))
+        return st.altair_chart(chart, width="stretch", alt=charts.described(chart, alt), **more)
+
+    def once(self, draw: Callable[[], Any], *also: Any) -> Any:
+        """Draw, or repeat what was drawn at this place with the same results and choices, and ``also``."""
+        self.places += 1
+        chosen = {k: v for k, v in st.session_state.items() if str(k).startswith(f"{self.name}_")}
+        for field in type(self.settings).model_fields:
+            chosen.pop(controls.key(self.name, field), None)  # the results may be those of others
+        page = f"{self.name} {running.version(self.name)} {self.settings!r}"
+        return once(f"{page} {self.places} {chosen} {also}", draw)
 
     def side_by_side(
         self, *drawn: tuple[Any, str], widths: list[int] | None = None, main: int | None = None
@@ -76,6 +98,12 @@ class Page:
         challenges.panel(self.name, self.module)
         _about(self.name, self.outcome, self.drawn)
         _neighbours(self.name)
+
+
+def _draw(make: Callable[[], Any], alt: str) -> str:
+    chart = make()
+    st.altair_chart(chart, width="stretch", alt=charts.described(chart, alt))
+    return charts.title_of(chart)
 
 
 def open_page(name: str) -> Page:
@@ -115,7 +143,7 @@ def _stale(why: str, settings: Settings) -> None:
     st.warning(f"{why} Shown below: {shown}.", icon=":material/history:")
 
 
-def _about(name: str, outcome: Outcome | None, drawn: list[tuple[str, Any]]) -> None:
+def _about(name: str, outcome: Outcome | None, drawn: list[tuple[str, Callable[[], Any]]]) -> None:
     """Explanation, code, comparison and files; only the open one is sent, as the code alone is a lot."""
     module = load(name)
     titles = ["Explain", "Code", "Compare", "Take it away"]

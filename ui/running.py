@@ -1,9 +1,11 @@
 """Computing a page's result: cached, with progress, stoppable, and never losing the last good one."""
 
 import contextvars
+import hashlib
 import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -12,7 +14,7 @@ import streamlit as st
 
 from lab.catalogue import BY_NAME
 from lab.contract import Settings, Tick
-from lab.evaluate import Outcome, code_version, evaluate, load
+from lab.evaluate import ROOT, Outcome, code_version, evaluate, load
 from ui import charts
 
 TRAININGS_AT_ONCE = 2  # the machines this runs on have two cores
@@ -31,9 +33,13 @@ def _slots() -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(TRAININGS_AT_ONCE)
 
 
-@st.cache_resource
-def _version(name: str) -> str:
-    return code_version(name)
+@cache  # which ends with this module, when a file changes while someone develops
+def version(name: str) -> str:
+    """A fingerprint of the code behind a page."""
+    page = hashlib.sha256(code_version(name).encode())
+    for path in (ROOT / "pages" / f"{name}.py", *sorted((ROOT / "ui").glob("*.py"))):
+        page.update(path.read_bytes())
+    return page.hexdigest()[:12]
 
 
 @st.cache_data(max_entries=64, max_size="64MB", show_spinner=False)
@@ -71,8 +77,8 @@ def compute(name: str, settings: Settings, again: bool = False, stoppable: bool 
             context.run(watch.draw, None)
 
     if again:
-        _cached.clear(name, _version(name), settings, tick, queued)
-    outcome = _cached(name, _version(name), settings, tick, queued)
+        _cached.clear(name, version(name), settings, tick, queued)
+    outcome = _cached(name, version(name), settings, tick, queued)
     area.empty()
     return outcome
 

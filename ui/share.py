@@ -58,7 +58,7 @@ def python(name: str, settings: Settings) -> str:
     )
 
 
-def take_away(outcome: Outcome, drawn: list[tuple[str, Any]]) -> None:
+def take_away(outcome: Outcome, drawn: list[tuple[str, Callable[[], Any]]]) -> None:
     """The panel: link, command, Python, notebook, tables as CSV, charts as SVG, and everything as JSON."""
     name, settings = outcome.name, outcome.settings
     st.markdown("**Link** to exactly this page")
@@ -91,7 +91,7 @@ def take_away(outcome: Outcome, drawn: list[tuple[str, Any]]) -> None:
         for number, (title, chart) in enumerate(drawn, 1):
             _download(
                 f"chart {number} (SVG)", f"{name}_{number}.svg", "image/svg+xml",
-                lambda chart=chart: _svg(chart), help=title,
+                lambda chart=chart: _svg(chart()), help=title,
             )  # fmt: skip
 
 

@@ -23,12 +23,24 @@ CLICK_STOP = """() => new Promise((done) => {
 def test_a_slider_changes_the_chart_and_the_address(app_url, page):
     visit(page, f"{app_url}/pca_digits")
     expect(page.get_by_text("20 of 64 components keep")).to_be_visible()
+    picture = chart(page).locator("svg.marks").element_handle()
     press_slider(page, "pca_digits_k")
     expect(page.get_by_text("21 of 64 components keep")).to_be_visible()
+    assert picture.evaluate("picture => picture.isConnected")  # the chart has new rows, it is no new chart
     expect(page).to_have_url(re.compile(r"pca_digits_k=21"))
     page.reload()
     settle(page)
     expect(page.get_by_text("21 of 64 components keep")).to_be_visible()
+
+
+def test_what_a_chart_shows_can_be_read_aloud_with_its_numbers_of_now(app_url, page):
+    visit(page, f"{app_url}/pca_digits")
+    drawn = chart(page)
+    expect(drawn.get_by_role("graphics-document")).to_have_accessible_name("Share of variance against k")
+    press_slider(page, "pca_digits_k")
+    aloud = drawn.locator("[aria-roledescription='point'][aria-label]:not([aria-hidden])")
+    expect(aloud.last).to_have_accessible_name(re.compile(r"^21 of 64 .* 21 components keep 90.1%"))
+    expect(drawn.locator("[aria-label*='20 of 64']")).to_have_count(0)
 
 
 def test_settings_leave_the_address_when_another_page_is_opened(app_url, page):
