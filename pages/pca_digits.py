@@ -96,21 +96,20 @@ def picture(pixels: np.ndarray, caption: str, width: Any = "stretch") -> None:
 page = ui.open_page("pca_digits")
 result, summary, k = page.result, page.summary, page.settings.k
 
-left, right = st.columns([3, 2])
-with left:
-    page.main(
+left_out = page.tables["reconstruction_error"]
+page.side_by_side(
+    (
         scree(page.tables["spectrum"], k),
-        alt=f"Share of variance against k. {k} components keep {summary['explained_variance_at_k']:.1%}; "
+        f"Share of variance against k. {k} components keep {summary['explained_variance_at_k']:.1%}; "
         f"{summary['components_for_90']} keep 90 %, {summary['components_for_95']} keep 95 %.",
-    )
-with right:
-    page.chart(
-        against_k(
-            page.tables["reconstruction_error"], "What is left is the tail", "squared error per pixel", k
-        ),
-        alt=f"Error against k: measured and the predicted tail sum coincide. At k = {k} it is "
-        f"{page.tables['reconstruction_error'].measured[k]:.2f}.",
-    )
+    ),
+    (
+        against_k(left_out, "What is left is the tail", "squared error per pixel", k),
+        f"Error against k: measured and the predicted tail sum coincide. At k = {k} it is "
+        f"{left_out.measured[k]:.2f}.",
+    ),
+    widths=[3, 2], main=0,
+)  # fmt: skip
 if k > 61 and page.settings.centre:
     st.info(
         "Three of the 64 pixels never change, so there are only 61 directions; the rest have no variance."
@@ -126,23 +125,22 @@ picture(signed(residual, 8), "Rebuilt minus the clean scan: blue too dark, orang
 largest = float(np.abs(result.components[:10]).max())
 picture(signed(result.components[:10], largest), "The first ten components as pictures, strongest first")
 
-left, right = st.columns(2)
-with left:
-    page.chart(
+best, sigma = summary["denoise_best_k"], result.denoise_sigma
+page.side_by_side(
+    (
         neighbours(page.tables["nearest_neighbours"]),
-        alt="Leave-one-out nearest-neighbour accuracy against k: "
+        "Leave-one-out nearest-neighbour accuracy against k: "
         + ", ".join(f"{a:.1%} at {n:.0f}" for n, a in page.tables["nearest_neighbours"].to_numpy()),
-    )
-with right:
-    best = summary["denoise_best_k"]
-    page.chart(
+    ),
+    (
         against_k(
-            page.tables["denoising"], f"Noise σ = {result.denoise_sigma:g} is removed best by k = {best:.0f}",
+            page.tables["denoising"], f"Noise σ = {sigma:g} is removed best by k = {best:.0f}",
             "squared error per pixel", best,
         ),
-        alt=f"Denoising error against k: lowest at k = {best:.0f} with {summary['denoise_best_mse']:.2f}, "
+        f"Denoising error against k: lowest at k = {best:.0f} with {summary['denoise_best_mse']:.2f}, "
         f"{result.denoise_mse[64]:.2f} at 64.",
-    )  # fmt: skip
+    ),
+)  # fmt: skip
 
 choose = st.columns(2)
 with choose[0]:
