@@ -17,8 +17,7 @@ ANGLE = alt.Axis(values=[0, 30, 60, 90, 120, 150, 180], labelExpr="datum.label +
 
 
 def plane(x: str, y: str, reach: float, title: tuple[str, str] = ("", "")) -> tuple[alt.X, alt.Y]:
-    """Axes on which a circle is round, however wide the chart is. They stand still for small changes."""
-    reach = 1.15 ** math.ceil(math.log(reach, 1.15))
+    """Axes on which a circle is round, however wide the chart is."""
     wide, high = (f"{reach} * max(1, {ratio})" for ratio in ("width / height", "height / width"))
     scales = [
         alt.Scale(domain=[alt.ExprRef(f"-{half}"), alt.ExprRef(half)], nice=False) for half in (wide, high)
@@ -27,6 +26,11 @@ def plane(x: str, y: str, reach: float, title: tuple[str, str] = ("", "")) -> tu
     return alt.X(f"{x}:Q", title=title[0] or None, scale=scales[0], axis=few), alt.Y(
         f"{y}:Q", title=title[1] or None, scale=scales[1], axis=few
     )
+
+
+def steady(reach: float) -> float:
+    """The next of a row of numbers, each a fifth more: the axes stand still for a small change."""
+    return 1.2 ** math.ceil(math.log(reach, 1.2))
 
 
 @charts.drawing
@@ -232,7 +236,7 @@ says = "It stays where the curve meets a dashed line"
 if det < 0:
     says = "ad − bc < 0: the curve falls by a full turn"
 page.side_by_side(
-    (ellipse(tables["circle"], lines, shape, 1.35 * max(1, sigma[0])),
+    (ellipse(tables["circle"], lines, shape, steady(1.25 * max(1, sigma[0]))),
      f"{shape}. Kept directions: {stay or 'none'}. The slider turns v and shows Av."),
     (turns(tables["main"], kept, seen, says), f"Angle from v to Av against the direction of v. {seen}."),
     main=1,
@@ -276,10 +280,10 @@ plot = f"λ = {pair}, off the real line: nothing real stays" if not lams else f"
 normal = abs(values["size"][0] - sigma[0]) < 1e-8
 if lams:
     plot += ": |λ| and σ agree, A is normal" if normal else ": the circles of |λ| lie between those of σ"
-reach = 1.2 * max(sigma[0], 0.5)
+reach = steady(1.1 * max(sigma[0], 0.5))
 page.side_by_side(
     (
-        stages(tables["stages"], title, 1.15 * max(1, sigma[0])),
+        stages(tables["stages"], title, steady(1.05 * max(1, sigma[0]))),
         f"A circle and a letter F in 24 frames. {title}.",
     ),
     (spectrum(values, tables["rings"], plot, reach), f"The complex plane. {plot}."),
