@@ -1,5 +1,6 @@
 """PCA on digits: the page."""
 
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -55,6 +56,7 @@ def neighbours(frame: pd.DataFrame) -> alt.LayerChart:
 
 @charts.drawing
 def scatter(scores: pd.DataFrame, across: int, up: int) -> alt.Chart:
+    scores = scores[["index", "digit", *{f"component {across}", f"component {up}"}]]
     pick = alt.selection_point(name="digit", fields=["index"], on="click", empty=False)
     points = alt.Chart(scores, height=430).mark_circle(opacity=0.75)
     points = points.encode(
@@ -72,7 +74,7 @@ def ink(images: np.ndarray) -> np.ndarray:
     return strip(1 - np.clip(images, 0, 16)[..., None] / 16 * np.array([0.9, 0.87, 0.83]))
 
 
-def signed(images: np.ndarray, largest: float) -> np.ndarray:
+def signed(images: np.ndarray, largest: float = 8) -> np.ndarray:
     """Pictures (m, 64) of signed numbers: orange below zero, blue above, white at zero."""
     share = np.clip(images / largest, -1, 1)[..., None]
     away = np.where(share > 0, [1.0, 0.55, 0.3], [0.2, 0.65, 0.95])
@@ -86,9 +88,9 @@ def strip(pictures: np.ndarray) -> np.ndarray:
     return row[:, :-1].repeat(12, axis=0).repeat(12, axis=1)
 
 
-def picture(pixels: np.ndarray, caption: str, width: Any = "stretch") -> None:
+def picture(paint: Any, numbers: np.ndarray, caption: str, width: Any = "stretch") -> None:
     def draw() -> None:
-        st.image(pixels, caption, width=width, alt=caption)
+        st.image(paint(numbers), caption, width=width, alt=caption)
 
     page.once(draw, caption)
 
@@ -118,12 +120,13 @@ if k > 61 and page.settings.centre:
 first = [int(np.flatnonzero(result.label == digit)[0]) for digit in range(10)]
 noise = f" with noise σ = {page.settings.noise:g}" if page.settings.noise else ""
 st.header(f"Each digit, rebuilt from {k} numbers instead of 64")
-picture(ink(result.shown[first]), f"The scans{noise}")
-picture(ink(result.rebuilt[first]), f"Rebuilt from {k} components")
+picture(ink, result.shown[first], f"The scans{noise}")
+picture(ink, result.rebuilt[first], f"Rebuilt from {k} components")
 residual = result.rebuilt[first] - result.pixels[first]
-picture(signed(residual, 8), "Rebuilt minus the clean scan: blue too dark, orange too light")
-largest = float(np.abs(result.components[:10]).max())
-picture(signed(result.components[:10], largest), "The first ten components as pictures, strongest first")
+picture(signed, residual, "Rebuilt minus the clean scan: blue too dark, orange too light")
+components = result.components[:10]
+coloured = partial(signed, largest=float(np.abs(components).max()))
+picture(coloured, components, "The first ten components as pictures, strongest first")
 
 best, sigma = summary["denoise_best_k"], result.denoise_sigma
 page.side_by_side(
@@ -157,8 +160,8 @@ with right:
     picked = event.selection.get("digit") or [{"index": first[3]}]
     i = int(picked[0]["index"])
     st.markdown(f"**Scan {i}**, a {result.label[i]:.0f}, from {k} components")
-    picture(ink(result.shown[[i]]), "the scan", 120)
-    picture(ink(result.rebuilt[[i]]), "rebuilt", 120)
-    picture(signed(result.rebuilt[[i]] - result.pixels[[i]], 8), "what is missing", 120)
+    picture(ink, result.shown[[i]], "the scan", 120)
+    picture(ink, result.rebuilt[[i]], "rebuilt", 120)
+    picture(signed, result.rebuilt[[i]] - result.pixels[[i]], "what is missing", 120)
 
 page.close()

@@ -72,7 +72,7 @@ class Page:
     def once(self, draw: Callable[[], Any], *also: Any) -> Any:
         """Draw, or repeat what was drawn at this place with the same results and choices, and ``also``."""
         self.places += 1
-        chosen = {k: v for k, v in st.session_state.items() if str(k).startswith(f"{self.name}_")}
+        chosen = {k: v for k, v in st.session_state.to_dict().items() if str(k).startswith(f"{self.name}_")}
         for field in type(self.settings).model_fields:
             chosen.pop(controls.key(self.name, field), None)  # the results may be those of others
         page = f"{self.name} {running.version(self.name)} {self.settings!r}"
@@ -144,26 +144,30 @@ def _stale(why: str, settings: Settings) -> None:
 
 
 def _about(name: str, outcome: Outcome | None, drawn: list[tuple[str, Callable[[], Any]]]) -> None:
-    """Explanation, code, comparison and files; only the open one is sent, as the code alone is a lot."""
+    """Explanation, code, comparison and files, one at a time.
+
+    Not as tabs, although they look like it: at every move of a slider those keep the browser busy for a sixth
+    of the time.
+    """
     module = load(name)
-    titles = ["Explain", "Code", "Compare", "Take it away"]
-    explain, code, compare, files = st.tabs(titles, key=f"_{name}_about", on_change="rerun")
-    if explain.open:
-        explain.markdown(inspect.cleandoc(module.__doc__ or ""))
-    if code.open:
-        code.caption(f"`experiments/{name}.py`, as it ran")
-        code.code(inspect.getsource(module), language="python", line_numbers=True)
-    if compare.open:
-        with compare:
-            pins.panel(name)
-            if outcome is not None:
-                seeds.panel(outcome)
-    if files.open:
-        with files:
-            if outcome is None:
-                st.caption("Run the experiment first.")
-            else:
-                share.take_away(outcome, drawn)
+    parts = ["Explain", "Code", "Compare", "Take it away"]
+    part = st.segmented_control(
+        "More about this experiment", parts, default=parts[0], required=True, key=f"_{name}_about",
+        persist_state="session", label_visibility="collapsed",
+    )  # fmt: skip
+    if part == "Code":
+        st.caption(f"`experiments/{name}.py`, as it ran")
+        st.code(inspect.getsource(module), language="python", line_numbers=True)
+    elif part == "Compare":
+        pins.panel(name)
+        if outcome is not None:
+            seeds.panel(outcome)
+    elif part == "Take it away" and outcome is not None:
+        share.take_away(outcome, drawn)
+    elif part == "Take it away":
+        st.caption("Run the experiment first.")
+    else:
+        st.markdown(inspect.cleandoc(module.__doc__ or ""))
 
 
 def _neighbours(name: str) -> None:

@@ -163,11 +163,11 @@ def press_slider(page, widget: str) -> None:
     page.keyboard.press("ArrowRight")
 
 
-def tab(page, name: str) -> None:
-    """Open a tab. Its content is asked for when it is opened, so what ran before must have ended."""
+def part(page, name: str) -> None:
+    """Open a part of what is said of the experiment, once what ran before has ended."""
     answered(page)
-    page.get_by_role("tab", name=name).click()
-    expect(page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
+    page.get_by_role("radio", name=name, exact=True).click()
+    expect(page.get_by_role("radio", name=name, exact=True)).to_be_checked()
     answered(page)
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from lab.catalogue import BY_NAME
 from lab.evaluate import load, report
-from tests.browser.conftest import answered, chart, claims_of, download, settle, tab, visit, watch
+from tests.browser.conftest import answered, chart, claims_of, download, part, settle, visit, watch
 from tests.conftest import outcome_of
 
 NAMES = list(BY_NAME)
@@ -112,7 +112,7 @@ def test_a_page_has_no_fault_in_both_themes_and_on_a_phone(opened):
 
 def test_every_download_holds_the_numbers_of_the_run(opened):
     page, name = opened.page, opened.path
-    tab(page, "Take it away")
+    part(page, "Take it away")
     downloaded = json.loads(download(page, "settings, summary and claims (JSON)"))
     expected = json.loads(json.dumps(report(outcome_of(name))))
     assert {**downloaded, "seconds": 0} == {**expected, "seconds": 0}
@@ -151,7 +151,7 @@ def test_a_pinned_run_becomes_a_ghost_line_and_a_row(opened):
     page = opened.page
     page.get_by_role("button", name="Pin this run").click()
     expect(page.get_by_test_id("stVegaLiteChart").get_by_text("pin 1", exact=True)).to_be_visible()
-    tab(page, "Compare")
+    part(page, "Compare")
     expect(page.get_by_role("button", name="Remove all pins of this page")).to_be_visible()
 
 

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from lab.catalogue import BY_NAME, EXPERIMENTS
 from lab.evaluate import load
-from tests.browser.conftest import chart, download, press_slider, settle, tab, visit
+from tests.browser.conftest import chart, download, part, press_slider, settle, visit
 from tests.conftest import outcome_of
 
 NAMES = list(BY_NAME)
@@ -40,7 +40,7 @@ def test_the_ninth_pin_pushes_out_the_first_and_says_so(app_url, page):
 
 def test_repeating_over_seeds_gives_mean_and_standard_error(app_url, page):
     visit(page, f"{app_url}/pca_digits")
-    tab(page, "Compare")
+    part(page, "Compare")
     page.get_by_role("button", name="Repeat over seeds").click()
     expect(page.get_by_text("over 5 seeds")).to_be_visible(timeout=30_000)
     assert len(download(page, "every run (CSV)").splitlines()) == 6
