@@ -6,7 +6,9 @@ import shlex
 import subprocess
 import sys
 
+import altair as alt
 import nbformat
+import pandas as pd
 import pytest
 
 from lab import __main__ as command
@@ -16,7 +18,7 @@ from lab.evaluate import ROOT, evaluate, load, report
 from lab.glossary import TERMS
 from lab.numbers import number, plain_number
 from tests.conftest import outcome_of
-from ui import notebook, picture, pins, search, share
+from ui import charts, notebook, picture, pins, search, share
 
 NAMES = list(BY_NAME)
 
@@ -110,6 +112,23 @@ def test_a_chart_becomes_an_svg_in_the_theme_colours():
     drawn = picture.svg(spec)
     assert drawn.startswith("<svg")
     assert "#0072b2" in drawn
+
+
+def test_the_svg_of_a_chart_shows_its_title_and_says_aloud_what_it_shows():
+    line = alt.Chart(pd.DataFrame({"x": [1, 2], "y": [1, 3]})).mark_line().encode(x="x:Q", y="y:Q")
+    chart = charts.titled(line, "A finding of 20 in 64", "and how it was found")
+    assert charts.described(chart, "Share against k. 20 keep 89 %.") == "Share against k"
+    drawn = share._svg(chart)
+    assert ">A finding of 20 in 64</text>" in drawn
+    assert ">and how it was found</text>" in drawn
+    assert 'aria-label="A finding of 20 in 64. Share against k. 20 keep 89 %."' in drawn
+
+
+def test_the_name_of_a_chart_has_no_number_that_a_control_could_move():
+    chart = charts.titled(alt.Chart(pd.DataFrame({"x": [1]})).mark_point().encode(x="x:Q"), "Title")
+    assert charts.described(chart, "RMSE at k = 20: zeros 0.525") == "RMSE at k = …"
+    untitled = alt.Chart(pd.DataFrame({"x": [1]})).mark_point().encode(x="x:Q")
+    assert charts.described(untitled, "RMSE at k = 20: zeros 0.525") == "RMSE at k = 20: zeros 0.525"
 
 
 def test_a_chart_that_cannot_be_drawn_says_why():
