@@ -65,6 +65,7 @@ class Page:
             title = self.once(partial(_draw, chart, alt), alt)
             self.drawn.append((title, chart))
             return None
+        self.places += 1  # the same for those who have pinned a run or selected in a chart
         chart = chart() if isinstance(chart, partial) else chart
         self.drawn.append((charts.title_of(chart), lambda: chart))
         return st.altair_chart(chart, width="stretch", alt=charts.described(chart, alt), **more)
