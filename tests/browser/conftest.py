@@ -174,6 +174,8 @@ def part(page, name: str) -> None:
 def download(page, button: str) -> str:
     """The text of a file that a button gives."""
     pressed = page.get_by_role("button", name=button, exact=True)
+    expect(pressed).to_be_visible()
+    settle(page)  # a button that is pressed while the run that draws it goes on may give nothing
     with page.expect_download() as waiting:
         pressed.click()
     expect(pressed).to_be_enabled()  # it shows that it works, which moves its neighbours
