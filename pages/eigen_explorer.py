@@ -298,8 +298,9 @@ share = (dots.imaginary == 0).mean()
 on = f"{share:.0%} of the eigenvalues of 300 random 4 × 4 matrices are real"
 page.side_by_side(
     (all_real(random, title, f"{settings.draws:,} of each. Dashes: 2 to the −n(n−1)/4"),
-     ", ".join(f"{r.n}: {r.measured:.4f}, predicted {r.predicted:.4f}" for r in random.itertuples())),
-    (cloud(dots, on, "Blue: real. The others come in pairs"), on),
+     "Share of random matrices that keep all directions, by size. "
+     + ", ".join(f"{r.n}: {r.measured:.4f}, predicted {r.predicted:.4f}" for r in random.itertuples())),
+    (cloud(dots, on, "Blue: real. The others come in pairs"), f"Eigenvalues of random matrices. {on}."),
 )  # fmt: skip
 
 page.close()

@@ -173,7 +173,8 @@ with left:
     with place:
         page.chart(
             charts.titled(clouds(tables, rings, axes), title, height=450),
-            alt=f"{len(result.data)} points in the mixed colours of {settings.components} components, with "
+            alt="The points and their mixture. "
+            f"There are {len(result.data)}, in the mixed colours of {settings.components} components, with "
             f"their ellipses. Adjusted Rand index with the labels at the end: {agreement:.3f}.",
         )
 with right:

@@ -183,7 +183,10 @@ left, right = st.columns(2)
 with left:
     title = f"Yours: {entropy:.3f} {unit}, as uncertain as {perplexity:.3g} even outcomes"
     parts = ", ".join(f"{p:.3g}" for p in result.p)
-    page.chart(outcomes(tables["outcomes"], title), alt=f"Probabilities {parts}; {entropy:.3f} {unit}.")
+    page.chart(
+        outcomes(tables["outcomes"], title),
+        alt=f"Probabilities of the outcomes: {parts}; {entropy:.3f} {unit}.",
+    )
     st.caption("Dash: probability. Bar: share of 10,000 draws.")
 with right:
     title = f"One outcome at 90 % leaves {low:.3f} to {high:.3f} {unit}, not one number"

@@ -228,7 +228,8 @@ with left:
     page.chart(
         embedding(drawn, f"{drawn['right'].mean():.1%} of {len(drawn):,} papers are right. Select one."),
         on_select=take_picked, key="gcn_cora_scatter",
-        alt=f"{len(drawn):,} papers in the plane in which the last hidden layer spreads most, by class; "
+        alt="The papers in a plane. "
+        f"{len(drawn):,} in the plane in which the last hidden layer spreads most, by class; "
         f"{int((~drawn['right']).sum())} wrong ones are crossed.",
     )  # fmt: skip
 with right:
@@ -254,7 +255,8 @@ with left:
             nodes, links, f"Paper {paper['paper']}: {paper['predicted']}",
             f"{paper['confidence']:.0%} sure {verdict}; {paper['part']}. A larger dot weighs more",
         ),
-        alt=f"Paper {paper['paper']}, called {paper['predicted']} {verdict}; {len(nodes) - 1} neighbours.",
+        alt="A paper and its neighbours. "
+        f"Paper {paper['paper']}, called {paper['predicted']} {verdict}; {len(nodes) - 1} neighbours.",
     )  # fmt: skip
 with right:
     st.dataframe(

@@ -189,7 +189,8 @@ with left:
         title = f"{found:.0%} of the draws are in the right mode, which holds half of the mass"
     page.chart(
         charts.titled(exploring(tables["walk"], cloud, tables["rings"]), title, height=430),
-        alt=f"{settings.chains} chains over the exact distribution (dashed, to two standard deviations) "
+        alt="Where the chains walk. "
+        f"There are {settings.chains}, over the exact distribution (dashed, to two standard deviations) "
         f"and the mean-field ellipses. Standard deviation across: exact {number(summary['sd_exact'])}, "
         f"chains {number(summary['sd_chain'])}, mean-field {number(summary['sd_mean_field'])}.",
     )

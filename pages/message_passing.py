@@ -214,7 +214,8 @@ left, right = st.columns([3, 2])
 with left:
     page.chart(
         missed(missing, tables["missed_links"], f"156 graphs on six nodes look like {kinds}"),
-        alt=f"{len(triangles)} pairs of graphs on six nodes that no network of messages tells apart.",
+        alt="Graphs that look alike. "
+        f"{len(triangles)} pairs of graphs on six nodes that no network of messages tells apart.",
     )
 right.markdown(
     f"All 156 graphs on six nodes went through the same rounds, and {156 - kinds} end in a class that was "
@@ -234,7 +235,8 @@ with left:
         of = f"Asking {size} of {len(table)}: {row['measured']:.2f} of the variance with replacement"
         page.chart(
             variance(table, size, of),
-            alt=f"{of}, predicted {row['predicted']:.4f}; the variance is {row['variance']:.4g}.",
+            alt="Variance by the number of neighbours asked. "
+            f"{of}, predicted {row['predicted']:.4f}; the variance is {row['variance']:.4g}.",
         )
     else:
         st.info(

@@ -309,7 +309,7 @@ with left:
     title = "Gradients 3, −1, −1: Adam climbs to the worst point"
     page.chart(
         trapped(tables["trap"], title, "β₂ = 0.1. The optimum is −1; AMSGrad finds it"),
-        alt=title + ": it ends every round at +1.",
+        alt=f"Adam in a trap. {title}: it ends every round at +1.",
     )
 with right:
     st.markdown("**What large models report**")

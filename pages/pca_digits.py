@@ -56,7 +56,7 @@ def neighbours(frame: pd.DataFrame) -> alt.LayerChart:
 
 @charts.drawing
 def scatter(scores: pd.DataFrame, across: int, up: int) -> alt.Chart:
-    scores = scores[["index", "digit", *{f"component {across}", f"component {up}"}]]
+    scores = scores[["index", "digit", *dict.fromkeys([f"component {across}", f"component {up}"])]]
     pick = alt.selection_point(name="digit", fields=["index"], on="click", empty=False)
     points = alt.Chart(scores, height=430).mark_circle(opacity=0.75)
     points = points.encode(
@@ -154,7 +154,7 @@ left, right = st.columns([3, 1])
 with left:
     event = page.chart(
         scatter(page.tables["scores"], across, up), on_select="rerun", key="pca_digits_scatter",
-        alt=f"1,797 digits on components {across} and {up}, coloured by digit.",
+        alt=f"The digits on two components. All 1,797, on components {across} and {up}, coloured by digit.",
     )  # fmt: skip
 with right:
     picked = event.selection.get("digit") or [{"index": first[3]}]

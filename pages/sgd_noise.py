@@ -172,7 +172,9 @@ with left:
         seen = f"by {number(exploded)}" if exploded > 0 else "not yet"
         title = f"B = {size} explodes: expected a thousandfold by update {number(by)}, the first run {seen}"
     chart = own_run(tables["main"], axis, floor, exploded, title)
-    (page.main if axis == "epochs" else page.chart)(chart, alt=f"{title}. Predicted floor {number(floor)}.")
+    (page.main if axis == "epochs" else page.chart)(
+        chart, alt=f"Loss of your runs. {title}. Predicted floor {number(floor)}."
+    )
     st.caption(f"Mean of 16 runs, and their range. Batches of {size} are stable up to α = {limit:.3g}.")
 with right:
     title = f"Where it settles is known within {(settled.measured / settled.predicted - 1).abs().max():.0%}"
@@ -188,11 +190,12 @@ for column, row in zip(st.columns(4), batches.iloc[:4].itertuples(), strict=True
     title = exploded if row.exploded_at > 0 else f"{row.shown_as} ends at {mine.one_run.iloc[-1]:.1g}"
     with column:
         page.chart(
-            multiple(mine, runs, axis, title), alt=f"{title}; stable up to α = {row.stability_limit:.3g}."
+            multiple(mine, runs, axis, title),
+            alt=f"Loss of this batch size. {title}; stable up to α = {row.stability_limit:.3g}.",
         )
         page.chart(
             walk(mine[mine.one_run < SEEN], tables["contours"]),
-            alt=f"{row.shown_as}: its path over the contours of the loss.",
+            alt=f"The path of a run. {row.shown_as}: its path over the contours of the loss.",
         )
 
 left, right = st.columns(2)

@@ -160,7 +160,8 @@ with left:
     missed = f"Dotted: what an arrow misses, {error:.2f} on average"
     page.chart(
         plane(tables["points"], drawn, tables["walk"], training, named, finding, missed + way),
-        alt=f"{len(graph.entities)} entities in a plane with {share:.0%} of their variance, and an arrow "
+        alt="Entities in a plane. "
+        f"{len(graph.entities)} entities in a plane with {share:.0%} of their variance, and an arrow "
         f"for each of {len(facts)} facts; mean error {error:.3f}. {finding}.",
     )  # fmt: skip
     rest = (
