@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui.boot import STYLE, pages
+from ui.frame import run
 
 page = st.navigation(pages(), position="top")
 ICON = Path(__file__).parent / "ui" / "icon.svg"
@@ -14,4 +15,4 @@ st.set_page_config(
 )  # fmt: skip
 st.html(STYLE)
 st.session_state["_routed"] = True
-page.run()
+run(page)

@@ -14,19 +14,21 @@ from lab.numbers import plain_number
 # Streamlit's own query parameters, which mean nothing to an experiment.
 _STREAMLIT_KEYS = {"embed", "embed_options"}
 
+RESULTS = "results"  # the fragment of a page that runs again when a control is moved
+
 
 def key(name: str, field: str) -> str:
     """The session key and link parameter of a field: prefixed, so that nothing leaks between pages."""
     return f"{name}_{field}"
 
 
-def sidebar(name: str, settings: type[Settings]) -> tuple[Settings | None, list[str]]:
-    """Draw the controls of an experiment; give its settings, or None and what is wrong with them."""
+def sidebar(name: str, settings: type[Settings]) -> None:
+    """Draw the controls of an experiment, and keep what they say for ``now``."""
     wanted = read_link(name, settings)
     st.session_state.update(st.session_state.pop(f"_{name}_corrected", {}))
     with st.sidebar:
         st.header("Settings", anchor=False)
-        values = {field: widget(name, field, info) for field, info in settings.model_fields.items()}
+        values = {field: widget(name, settings, field) for field in settings.model_fields}
         with st.container(horizontal=True):
             st.button(
                 "Reset", icon=":material/restart_alt:", key=f"_{name}_reset", on_click=apply,
@@ -44,7 +46,8 @@ def sidebar(name: str, settings: type[Settings]) -> tuple[Settings | None, list[
         checked = settings(**{**values, **wanted})
     except ValidationError as error:
         if not wanted:
-            return None, problems(error, settings)
+            st.session_state[f"_{name}_now"] = (None, problems(error, settings))
+            return
         for problem in problems(error, settings):  # each value of the link is good, but not together
             _note(name, f"The link's values were not used: {_clean(problem)}")
         checked = settings()
@@ -52,7 +55,18 @@ def sidebar(name: str, settings: type[Settings]) -> tuple[Settings | None, list[
     if corrected:  # a link's value off the grid or out of bounds: let the widget show what is computed
         st.session_state[f"_{name}_corrected"] = corrected
         st.rerun()
-    return checked, []
+    st.session_state[f"_{name}_now"] = (checked, [])
+
+
+def now(name: str) -> tuple[Settings | None, list[str]]:
+    """The settings of a page, or None and what is wrong with them."""
+    settings: tuple[Settings | None, list[str]] = st.session_state[f"_{name}_now"]
+    return settings
+
+
+def moves_left(name: str, moves: int) -> None:
+    """Say how often a control may be moved before the whole page has to run again."""
+    st.session_state[f"_{name}_moves_left"] = moves
 
 
 def read_link(name: str, settings: type[Settings]) -> dict[str, Any]:
@@ -112,6 +126,21 @@ def changed(name: str) -> None:
     st.session_state.pop(f"_{name}_notes", None)
 
 
+def moved(name: str, settings: type[Settings]) -> None:
+    """A control was moved: run the results alone, if nothing else of the page depends on it (a callback)."""
+    changed(name)
+    left = st.session_state.get(f"_{name}_moves_left", 0)
+    values = {field: st.session_state[key(name, field)] for field in settings.model_fields}
+    try:
+        checked = settings(**values)
+    except ValidationError:
+        return
+    if left and checked.model_dump() == values:
+        st.session_state[f"_{name}_now"] = (checked, [])
+        moves_left(name, left - 1)
+        st.rerun(RESULTS)
+
+
 def apply(name: str, settings: type[Settings], values: dict[str, Any]) -> None:
     """Set the controls to ``values`` and everything else to its default (a callback)."""
     changed(name)
@@ -130,15 +159,16 @@ def label(info: FieldInfo) -> str:
     return f"{info.title} [{unit}]" if unit else str(info.title)
 
 
-def widget(name: str, field: str, info: FieldInfo) -> Any:
+def widget(name: str, settings: type[Settings], field: str) -> Any:
     """The widget that fits a field: toggle, choice, slider, logarithmic slider, number or text."""
+    info = settings.model_fields[field]
     common: dict[str, Any] = {
         "label": label(info),
         "key": key(name, field),
         "help": info.description or None,
         "bind": "query-params",
-        "on_change": changed,
-        "args": (name,),
+        "on_change": moved,
+        "args": (name, settings),
     }
     start = info.default
     if info.annotation is bool:

@@ -1,10 +1,9 @@
-"""The frame of an experiment's page: the same parts in the same order, so nobody has to search.
+"""What an experiment's page draws: the charts of a result, and the claims on it.
 
 A page opens with ``page = ui.open_page(name)``, draws its charts with ``page.chart``, and ends with
-``page.close()``, which adds the claims, the challenges, the explanation, the code and the files.
+``page.close()``, which adds the claims. What stands around that, ``ui.frame`` draws.
 """
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,10 +11,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS
 from lab.contract import Settings
 from lab.evaluate import Outcome, load
-from ui import boot, challenges, charts, claims, controls, pins, running, seeds, share
+from ui import boot, charts, claims, controls, pins, running, share
 from ui.once import once
 
 
@@ -94,11 +92,9 @@ class Page:
         return controls.view(self.name, field, text, options, default, **more)
 
     def close(self) -> None:
-        """Add what follows the charts on every page."""
+        """Add the claims, and keep what was drawn for the files."""
         claims.table(self.outcome.claims)
-        challenges.panel(self.name, self.module)
-        _about(self.name, self.outcome, self.drawn)
-        _neighbours(self.name)
+        st.session_state["_drawn"] = self.drawn
 
 
 def _draw(make: Callable[[], Any], alt: str) -> str:
@@ -107,82 +103,25 @@ def _draw(make: Callable[[], Any], alt: str) -> str:
     return charts.title_of(chart)
 
 
+class NothingYet(Exception):
+    """Raised where a page has no result to show: what stands around it is drawn all the same."""
+
+
 def open_page(name: str) -> Page:
-    """Draw title, controls and notes, compute or recall the result; stop here if there is none yet."""
+    """Compute or recall the result and note what is amiss; what is drawn next belongs to it."""
     boot.guard()
-    row = BY_NAME[name]
-    module = load(name)
-    st.caption(f"{CHAPTERS[row.chapter]} · {row.title}")
-    st.title(row.question, anchor=False)
-    st.markdown(_lead(module.__doc__ or ""))
-    settings, problems = controls.sidebar(name, module.Settings)
+    settings, problems = controls.now(name)
     for note in controls.notes(name):
         st.warning(note, icon=":material/link_off:")
     shown = running.show(name, settings, problems)
     if shown.outcome is None:
         st.info("There is no result yet.", icon=":material/info:")
-        _about(name, None, [])
-        _neighbours(name)
-        st.stop()
+        raise NothingYet
     if shown.stale:
         _stale(shown.stale, shown.outcome.settings)
-    st.sidebar.button(
-        "Pin this run", icon=":material/keep:", key=f"_{name}_pin", on_click=pins.add, args=(shown.outcome,),
-        help="Keeps its curve behind the main chart, and its numbers under Compare.",
-    )  # fmt: skip
     return Page(name, shown.outcome)
-
-
-def _lead(doc: str) -> str:
-    """The first paragraph of the docstring after the question: what you are about to see."""
-    paragraphs = inspect.cleandoc(doc).split("\n\n")
-    return paragraphs[1] if len(paragraphs) > 1 else ""
 
 
 def _stale(why: str, settings: Settings) -> None:
     shown = ", ".join(f"{k} = {v}" for k, v in share.changed(settings).items()) or "the defaults"
     st.warning(f"{why} Shown below: {shown}.", icon=":material/history:")
-
-
-def _about(name: str, outcome: Outcome | None, drawn: list[tuple[str, Callable[[], Any]]]) -> None:
-    """Explanation, code, comparison and files, one at a time.
-
-    Not as tabs, although they look like it: at every move of a slider those keep the browser busy for a sixth
-    of the time.
-    """
-    module = load(name)
-    parts = ["Explain", "Code", "Compare", "Take it away"]
-    part = st.segmented_control(
-        "More about this experiment", parts, default=parts[0], required=True, key=f"_{name}_about",
-        persist_state="session", label_visibility="collapsed",
-    )  # fmt: skip
-    if part == "Code":
-        st.caption(f"`experiments/{name}.py`, as it ran")
-        st.code(inspect.getsource(module), language="python", line_numbers=True)
-    elif part == "Compare":
-        pins.panel(name)
-        if outcome is not None:
-            seeds.panel(outcome)
-    elif part == "Take it away" and outcome is not None:
-        share.take_away(outcome, drawn)
-    elif part == "Take it away":
-        st.caption("Run the experiment first.")
-    else:
-        st.markdown(inspect.cleandoc(module.__doc__ or ""))
-
-
-def _neighbours(name: str) -> None:
-    """Links to the experiments before and after this one, in the catalogue's order."""
-    at = [row.name for row in EXPERIMENTS].index(name)
-    st.space("medium")
-    before, after = st.columns(2)
-    if at > 0:
-        before.page_link(
-            f"pages/{EXPERIMENTS[at - 1].name}.py", label=f"Before: {EXPERIMENTS[at - 1].title}",
-            icon=":material/arrow_back:",
-        )  # fmt: skip
-    if at < len(EXPERIMENTS) - 1:
-        after.page_link(
-            f"pages/{EXPERIMENTS[at + 1].name}.py", label=f"Next: {EXPERIMENTS[at + 1].title}",
-            icon=":material/arrow_forward:",
-        )  # fmt: skip
