@@ -10,3 +10,9 @@ import streamlit as st
 def once(key: str, _draw: Callable[[], Any]) -> Any:
     """Draw (no widgets), or repeat what was drawn under this key; gives what drawing it gave."""
     return _draw()
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def made(key: str, _make: Callable[[], Any]) -> Any:
+    """Make, or give what was made under this key: for a chart that can be selected in, which is a widget."""
+    return _make()

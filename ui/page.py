@@ -14,7 +14,7 @@ import streamlit as st
 from lab.contract import Settings
 from lab.evaluate import Outcome, load
 from ui import boot, charts, claims, controls, pins, running, share
-from ui.once import once
+from ui.once import made, once
 
 
 class Page:
@@ -27,6 +27,10 @@ class Page:
         self.module = load(name)
         self.drawn: list[tuple[str, Callable[[], Any]]] = []  # title and chart, for the downloads
         self.places = 0  # of what is drawn once
+        # What the visitor chose to look at, so far.
+        self.chosen = {k: v for k, v in st.session_state.to_dict().items() if str(k).startswith(f"{name}_")}
+        for field in type(self.settings).model_fields:
+            self.chosen.pop(controls.key(name, field), None)  # the results may be those of others
 
     @property
     def settings(self) -> Any:
@@ -63,19 +67,21 @@ class Page:
             title = self.once(partial(_draw, chart, alt), alt)
             self.drawn.append((title, chart))
             return None
-        self.places += 1  # the same for those who have pinned a run or selected in a chart
-        chart = chart() if isinstance(chart, partial) else chart
+        key = self._place(alt)  # also where a run is pinned: the next place is the same for everybody
+        if isinstance(chart, partial):
+            chart = made(key, chart)
         self.drawn.append((charts.title_of(chart), lambda: chart))
         return st.altair_chart(chart, width="stretch", alt=charts.described(chart, alt), **more)
 
     def once(self, draw: Callable[[], Any], *also: Any) -> Any:
         """Draw, or repeat what was drawn at this place with the same results and choices, and ``also``."""
+        return once(self._place(*also), draw)
+
+    def _place(self, *also: Any) -> str:
+        """What tells the next drawing of this page from all others."""
         self.places += 1
-        chosen = {k: v for k, v in st.session_state.to_dict().items() if str(k).startswith(f"{self.name}_")}
-        for field in type(self.settings).model_fields:
-            chosen.pop(controls.key(self.name, field), None)  # the results may be those of others
         page = f"{self.name} {running.version(self.name)} {self.settings!r}"
-        return once(f"{page} {self.places} {chosen} {also}", draw)
+        return f"{page} {self.places} {self.chosen} {also}"
 
     def side_by_side(
         self, *drawn: tuple[Any, str], widths: list[int] | None = None, main: int | None = None
@@ -89,7 +95,9 @@ class Page:
 
     def view(self, field: str, text: str, options: list[Any], default: Any, **more: Any) -> Any:
         """Offer a choice of what to look at; it is in the link, and computes nothing anew."""
-        return controls.view(self.name, field, text, options, default, **more)
+        chosen = controls.view(self.name, field, text, options, default, **more)
+        self.chosen[controls.key(self.name, f"view_{field}")] = chosen
+        return chosen
 
     def close(self) -> None:
         """Add the claims, and keep what was drawn for the files."""
