@@ -49,13 +49,15 @@ limits of a share. Data: W. H. Wolberg, W. N. Street and O. L. Mangasarian (1995
 (Diagnostic).
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import nan, sqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import bdtr, betaincinv, expit
 
 from lab import contract
@@ -190,9 +192,10 @@ def limits(successes: int, trials: int, confidence: float) -> tuple[float, float
     return float(low), float(high)
 
 
+@lru_cache(maxsize=256)
 def binomial_band(n: float, p: float) -> tuple[float, float]:
     """Ends of the middle 1 - FALSE_ALARM of a share of n that each count with chance p, exactly."""
-    reach = 10 * sqrt(n * p * (1 - p)) + 20
+    reach = 6 * sqrt(n * p * (1 - p)) + 20
     k = np.arange(max(0, int(n * p - reach)), min(int(n), int(n * p + reach)) + 1)
     below = bdtr(k, int(n), min(max(p, 0.0), 1.0))  # rounding can leave [0, 1]
     ends = np.searchsorted(below, [FALSE_ALARM / 2, 1 - FALSE_ALARM / 2])
@@ -221,9 +224,17 @@ def take_tests(rng: np.random.Generator, n: int, settings: Settings) -> Array:
     copies = rng.random((MOST_TESTS - 1, n)) < settings.copying
     chain = fresh.copy()
     for test in range(1, MOST_TESTS):
-        chain[test] = np.where(copies[test - 1], chain[test - 1], fresh[test])
-    streaks = [np.logical_and.accumulate(results).sum(axis=0) for results in (fresh, chain)]
-    return np.stack(streaks) + 5 * ill
+        np.copyto(chain[test], chain[test - 1], where=copies[test - 1])
+    return np.stack([streak(fresh), streak(chain)]) + 5 * ill
+
+
+def streak(results: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Positives in a row (n,), from the first of the results (tests, n) to the first that is negative."""
+    going, length = np.ones(results.shape[1], dtype=bool), np.zeros(results.shape[1], dtype=np.int8)
+    for positive in results:
+        going &= positive
+        length += going
+    return length
 
 
 def count_at_least(codes: Array) -> Array:
@@ -329,15 +340,52 @@ def real_limits(malignant: Array, alarm: Array, prevalence: Array) -> tuple[Arra
 # --- The run ------------------------------------------------------------------------------------------
 
 
-def run(settings: Settings, tick: Tick = no_tick) -> Result:
-    """Test a population, count; then screen with a test that a classifier of tumours makes."""
+class Tested(NamedTuple):
+    """A population that was tested; the first two fields are those of ``Result``."""
+
+    at_least: Array
+    people: Array
+    rng: np.random.Generator  # as these tests left it, to copy
+
+
+def examine(settings: Settings, tick: Tick) -> Tested:
+    """Test a population, block by block, and count."""
     rng = np.random.default_rng(settings.seed)
     at_least, shown = np.zeros((2, 2, 5)), np.zeros((2, 0), dtype=int)
     for start in range(0, settings.population, BLOCK):
         codes = take_tests(rng, min(BLOCK, settings.population - start), settings)
         at_least += count_at_least(codes)
-        shown = codes[:, :SHOWN_PEOPLE] if start == 0 else shown
+        shown = codes[:, :SHOWN_PEOPLE].copy() if start == 0 else shown
         tick(0.6 * min(1.0, (start + BLOCK) / settings.population))
+    for array in (at_least, shown):
+        array.flags.writeable = False
+    return Tested(at_least, shown, rng)
+
+
+@lru_cache(maxsize=8)
+def _tested(settings: Settings) -> list[Tested]:
+    """Where ``run`` keeps the population of these settings, empty at first."""
+    return []
+
+
+@cache
+def _digit_events() -> tuple[Array, Array, Array, float, float]:
+    """The digits of the axioms, as ``Result`` lists them: no setting has a part in them."""
+    label = digits()[1]
+    even, low = label % 2 == 0, label < 5
+    arrays = (np.bincount(label.astype(int)) / len(label), even.astype(float), low.astype(float))
+    for array in arrays:
+        array.flags.writeable = False
+    return *arrays, float(np.mean(even & low)), float(np.mean(even | low))
+
+
+def run(settings: Settings, tick: Tick = no_tick) -> Result:
+    """Test a population, count; then screen with a test that a classifier of tumours makes."""
+    # How many positives are asked for, and the real test, have no part in the population.
+    tested = _tested(settings.model_copy(update={"tests": 1, "reading": "all 30", "alarm": 0.5}))
+    if not tested:
+        tested.append(examine(settings, tick))
+    at_least, shown, rng = tested[0].at_least, tested[0].people, deepcopy(tested[0].rng)
     swept = sweep(rng, settings)
     hit, false_alarm = settings.sensitivity, 1 - settings.specificity
     k_hit, k_false = (in_a_row(rate, settings.tests, 0) for rate in (hit, false_alarm))
@@ -351,12 +399,9 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     drawn = [draw_patients(rng, malignant, alarm, p, settings.population) for p in real_prevalence]
     tick(0.95)
 
-    label = digits()[1]
-    even, low = label % 2 == 0, label < 5
     sensitivity, specificity = quality(malignant, alarm)
     result = Result(
-        settings, np.bincount(label.astype(int)) / len(label), even.astype(float), low.astype(float),
-        float(np.mean(even & low)), float(np.mean(even | low)), at_least, shown, swept,
+        settings, *_digit_events(), at_least, shown, swept,
         update_in_turn(settings.prevalence, hit, false_alarm),
         bisect_prevalence(ASKED_PPV, k_hit, k_false), malignant, score, real_prevalence,
         np.array(reweighted), np.stack(drawn, axis=1), {},
@@ -562,12 +607,9 @@ def _real_test(result: Result) -> Claim:
 def tables(result: Result) -> dict[str, pd.DataFrame]:
     """Tidy tables: curve, people, posteriors, populations, the real test, its patients, the digits."""
     settings = result.settings
-    prevalence = 10**PREVALENCES
-    main = {"prevalence": prevalence, "log10_prevalence": PREVALENCES}
-    curves = [
-        pd.DataFrame({**main, "positives": k, "ppv": after(prevalence, settings, k)})
-        for k in range(1, MOST_TESTS + 1)
-    ]
+    prevalence, ks = 10**PREVALENCES, np.arange(1, MOST_TESTS + 1)
+    ppv = np.array([after(prevalence, settings, int(k)) for k in ks])  # (4, p)
+    place = {"prevalence": prevalence, "log10_prevalence": PREVALENCES}
     positive, true = result.swept
     some = positive > 0
     swept = pd.DataFrame(
@@ -578,8 +620,13 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
         }
     )  # fmt: skip
     return {
-        "main": curves[settings.tests - 1],
-        "curves": pd.concat(curves, ignore_index=True),
+        "main": pd.DataFrame({**place, "positives": settings.tests, "ppv": ppv[settings.tests - 1]}),
+        "curves": pd.DataFrame(
+            {
+                **{name: np.tile(values, len(ks)) for name, values in place.items()},
+                "positives": np.repeat(ks, len(prevalence)), "ppv": ppv.ravel(),
+            }
+        ),
         "populations": swept,
         "people": _people(result),
         "posteriors": _posteriors(result),
@@ -609,9 +656,9 @@ def _people(result: Result) -> pd.DataFrame:
 
 def _posteriors(result: Result) -> pd.DataFrame:
     """P(ill) after 0 to 4 positives by kind of repeat, with its band, and among the people shown."""
-    rows = []
+    rows, both_shown = [], count_at_least(result.people)
     for kind, (name, copying) in enumerate(zip(REPEATS, (0.0, result.settings.copying), strict=True)):
-        shown = count_at_least(result.people)[kind]
+        shown = both_shown[kind]
         for k in range(MOST_TESTS + 1):
             predicted = float(after(result.settings.prevalence, result.settings, k, copying))
             healthy, ill = result.at_least[kind, :, k]

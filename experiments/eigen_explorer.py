@@ -57,9 +57,9 @@ Edelman (1997), The probability that a random real Gaussian matrix has k real ei
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import nan
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -69,6 +69,13 @@ from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 
 Complex = NDArray[np.complex128]
+
+
+def _fixed(array: Any) -> Any:
+    """The array, read-only, because later runs share it."""
+    array.setflags(write=False)
+    return array
+
 
 WORKED = (4.0, 2.0, 1.0, 3.0)
 PRESETS = {
@@ -225,7 +232,9 @@ def all_real(n: int) -> float:
 
 def on_circle(angle: Array) -> Array:
     """Unit vectors (..., 2) at the given angles."""
-    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    points = np.empty((*np.shape(angle), 2))
+    points[..., 0], points[..., 1] = np.cos(angle), np.sin(angle)
+    return points
 
 
 def crossings(f: Callable[[Array], Array]) -> Array:
@@ -421,6 +430,14 @@ def club_error_law() -> Array:
     return abs(share[1] / share[0]) * abs(values[1] / values[0]) ** np.arange(CLUB_STEPS + 1)
 
 
+@cache
+def club_iteration() -> tuple[Array, Array]:
+    """Power iteration in the club (61, 34), and its tangent to the strongest eigenvector (61,)."""
+    network = karate()[0]
+    club = power_iteration(network, np.eye(34)[0], CLUB_STEPS)
+    return _fixed(club), _fixed(tangent(club, np.linalg.eigh(network).eigenvectors[:, -1]))
+
+
 # --- The run ------------------------------------------------------------------------------------------
 
 
@@ -438,16 +455,85 @@ def look(matrix: Array) -> tuple[Array, bool, Array]:
     return kept[order], every, stretch[order]
 
 
-def run(settings: Settings, tick: Tick = no_tick) -> Result:
-    """Look at the matrix from all sides, iterate it, and count random ones with real eigenvalues."""
-    rng = np.random.default_rng(settings.seed)
-    matrix = chosen_matrix(settings)
+class Looked(NamedTuple):
+    """What looking at a matrix finds; the fields are those of ``Result``."""
+
+    kept: Array
+    every: bool
+    stretch: Array
+    turns: Array
+    symmetric_kept: Array
+    parts: Array
+    unmirrored: Array
+
+
+@lru_cache(maxsize=16)
+def _looked(a: float, b: float, c: float, d: float) -> Looked:
+    """Look at the matrix [[a, b], [c, d]] from all sides."""
+    matrix = np.array([[a, b], [c, d]])
     kept, every, stretch = look(matrix)
-    values, vectors = np.linalg.eig(matrix.astype(complex))
-    nearly = np.linalg.eig(JORDAN + NEARLY * np.array([[0, 0], [1, 0]])).eigenvectors
     both = (matrix, matrix[:, ::-1])
     parts = np.stack([turn_stretch_turn(m) for m in both])
     symmetric_kept, all_kept = kept_directions((matrix + matrix.T) / 2)
+    return Looked(
+        _fixed(kept), every, _fixed(stretch), _fixed(np.stack([turn_of(m, kept) for m in (matrix, -matrix)])),
+        _fixed(symmetric_kept[: 0 if all_kept else 2]), _fixed(parts),
+        _fixed(np.array([without_mirror(m, p) for m, p in zip(both, parts, strict=True)])),
+    )  # fmt: skip
+
+
+@cache
+def _defective() -> tuple[Array, float]:
+    """Eigenvectors of ``JORDAN`` (2, 2), and the condition number of those with ``NEARLY`` in the corner."""
+    nearly = np.linalg.eig(JORDAN + NEARLY * np.array([[0, 0], [1, 0]])).eigenvectors
+    return _fixed(np.linalg.eig(JORDAN).eigenvectors), float(np.linalg.cond(nearly))
+
+
+class Drawn(NamedTuple):
+    """What random matrices show; the fields are those of ``Result``."""
+
+    symmetric_values: Complex
+    symmetric_gram: Array
+    symmetric_left: Array
+    real_share: Array
+    cloud: Complex
+
+
+def draw(seed: int, draws: int, tick: Tick) -> Drawn:
+    """Count random matrices with real eigenvalues only, and decompose symmetric ones."""
+    rng = np.random.default_rng(seed)
+    share, cloud, pool = [], np.zeros(0, dtype=complex), np.zeros(0)
+    for n in SIZES:
+        found = np.zeros((0, n), dtype=complex)
+        for begin in range(0, draws, 5000):
+            drawn = rng.standard_normal((min(5000, draws - begin), n, n))
+            found = np.concatenate([found, np.linalg.eigvals(drawn).astype(complex)])
+            if n == 4 and begin == 0:
+                pool = drawn[:SYMMETRIC]
+            done = SIZES.index(n) + min(1, (begin + 5000) / draws)
+            tick(0.2 + 0.7 * done / len(SIZES))
+        share.append(float(np.mean(np.all(found.imag == 0, axis=1))))
+        cloud = found[:300] / 2 if n == 4 else cloud
+    symmetric = (pool + pool.transpose(0, 2, 1)) / 2
+    lams, q = np.linalg.eig(symmetric)
+    left = symmetric - (q * lams[:, None]) @ q.transpose(0, 2, 1)
+    return Drawn(
+        _fixed(lams.astype(complex)), _fixed(q.transpose(0, 2, 1) @ q),
+        _fixed(np.linalg.norm(left, axis=(1, 2))), _fixed(np.array(share)), _fixed(cloud),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def _drawn(seed: int, draws: int) -> list[Drawn]:
+    """Where ``run`` keeps its random matrices, empty at first: yours has no part in them."""
+    return []
+
+
+def run(settings: Settings, tick: Tick = no_tick) -> Result:
+    """Look at the matrix from all sides, iterate it, and count random ones with real eigenvalues."""
+    matrix = chosen_matrix(settings)
+    looked = _looked(*(float(entry) for entry in matrix.ravel()))
+    values, vectors = np.linalg.eig(matrix.astype(complex))
     tick(0.1)
 
     start = on_circle(np.radians(settings.start))
@@ -455,33 +541,18 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     error = np.full(settings.steps + 1, nan)
     if not dominance(matrix):
         error = tangent(iterates, eigenvector(matrix, eigenvalues(matrix)[0]).real)
-    network = karate()[0]
-    club = power_iteration(network, np.eye(34)[0], CLUB_STEPS)
-    club_error = tangent(club, np.linalg.eigh(network).eigenvectors[:, -1])
+    club, club_error = club_iteration()
     tick(0.2)
 
-    share, cloud, pool = [], np.zeros(0, dtype=complex), np.zeros(0)
-    for n in SIZES:
-        found = np.zeros((0, n), dtype=complex)
-        for begin in range(0, settings.draws, 5000):
-            drawn = rng.standard_normal((min(5000, settings.draws - begin), n, n))
-            found = np.concatenate([found, np.linalg.eigvals(drawn).astype(complex)])
-            if n == 4 and begin == 0:
-                pool = drawn[:SYMMETRIC]
-            done = SIZES.index(n) + min(1, (begin + 5000) / settings.draws)
-            tick(0.2 + 0.7 * done / len(SIZES))
-        share.append(float(np.mean(np.all(found.imag == 0, axis=1))))
-        cloud = found[:300] / 2 if n == 4 else cloud
-    symmetric = (pool + pool.transpose(0, 2, 1)) / 2
-    lams, q = np.linalg.eig(symmetric)
-    left = symmetric - (q * lams[:, None]) @ q.transpose(0, 2, 1)
+    drawn = _drawn(settings.seed, settings.draws)
+    if not drawn:
+        drawn.append(draw(settings.seed, settings.draws, tick))
+    random = drawn[0]
     result = Result(
-        settings, matrix, kept, every, stretch, np.stack([turn_of(m, kept) for m in (matrix, -matrix)]),
-        values, vectors, np.linalg.eig(JORDAN).eigenvectors, float(np.linalg.cond(nearly)),
-        symmetric_kept[: 0 if all_kept else 2], lams.astype(complex), q.transpose(0, 2, 1) @ q,
-        np.linalg.norm(left, axis=(1, 2)), parts,
-        np.array([without_mirror(m, p) for m, p in zip(both, parts, strict=True)]), iterates, error, club,
-        club_error, np.array(share), cloud, {},
+        settings, matrix, looked.kept, looked.every, looked.stretch, looked.turns, values, vectors,
+        *_defective(), looked.symmetric_kept, random.symmetric_values, random.symmetric_gram,
+        random.symmetric_left, looked.parts, looked.unmirrored, iterates, error,
+        club, club_error, random.real_share, random.cloud, {},
     )  # fmt: skip
     result.summary.update(_summary(result))
     tick(1.0)
@@ -824,10 +895,13 @@ def _rings(result: Result) -> pd.DataFrame:
     """Circles in the complex plane: |λ| by formula, and the ellipse's radii σ, which are around them."""
     at = np.radians(np.arange(0, 361, 4))
     sizes = {"theory": np.abs(eigenvalues(result.matrix)), "measured": np.abs(result.parts[0, 1:3])}
-    return pd.concat(
-        pd.DataFrame({"kind": kind, "ring": f"{kind} {i}", "point": np.arange(len(at)),
-                      "real": size * np.cos(at), "imaginary": size * np.sin(at)})
-        for kind, both in sizes.items() for i, size in enumerate(both)
+    rings = [(kind, i, size) for kind, both in sizes.items() for i, size in enumerate(both)]
+    radius = np.repeat([size for _, _, size in rings], len(at))
+    point, angle = np.tile(np.arange(len(at)), len(rings)), np.tile(at, len(rings))
+    return pd.DataFrame(
+        {"kind": np.repeat([kind for kind, _, _ in rings], len(at)),
+         "ring": np.repeat([f"{kind} {i}" for kind, i, _ in rings], len(at)), "point": point,
+         "real": radius * np.cos(angle), "imaginary": radius * np.sin(angle)}, index=point,
     )  # fmt: skip
 
 
@@ -861,11 +935,10 @@ def _power_table(result: Result) -> pd.DataFrame:
     error, law = result.error, error_law(result.matrix, result.iterates[0], steps)
     if result.settings.iterate == "karate":
         error, law = result.club_error[: steps + 1], club_error_law()[: steps + 1]
-    frame = pd.DataFrame({"step": np.arange(steps + 1), "error": error, "predicted": law})
-    for column, logarithm in (("error", "log10_error"), ("predicted", "log10_predicted")):
-        seen = frame[column].where(np.isfinite(frame[column]) & (frame[column] > 1e-17))
-        frame[logarithm] = np.log10(seen)
-    return frame
+    columns = {"step": np.arange(steps + 1), "error": error, "predicted": law}
+    for column, values in (("error", error), ("predicted", law)):
+        columns[f"log10_{column}"] = np.log10(np.where(np.isfinite(values) & (values > 1e-17), values, nan))
+    return pd.DataFrame(columns)
 
 
 def _club_tables(result: Result) -> dict[str, pd.DataFrame]:
@@ -894,18 +967,19 @@ def _stages(matrix: Array, parts: Array) -> pd.DataFrame:
     v = v - np.pi if v > np.pi / 2 else v  # the shorter way round
     u = u if v == parts[0] else (u + 2 * np.pi) % (2 * np.pi) - np.pi
     shapes = {"circle": on_circle(np.radians(np.arange(0, 361, 6))), "letter": LETTER}
-    rows = []
-    for frame in range(25):
+    moved, frames = [], 25
+    for frame in range(frames):
         first, then, last = np.clip(frame / 8 - np.arange(3), 0, 1)
         scale = 1 + then * (np.array([longest, second]) - 1)
         move = rotation(last * u) @ np.diag(scale) @ rotation(-first * v)
-        for shape, points in shapes.items():
-            moved = points @ move.T
-            rows.append(
-                pd.DataFrame({"frame": frame, "shape": shape, "point": np.arange(len(points)),
-                              "x": moved[:, 0], "y": moved[:, 1]})
-            )  # fmt: skip
-    return pd.concat(rows, ignore_index=True)
+        moved += [points @ move.T for points in shapes.values()]
+    x, y = np.concatenate(moved).T
+    sizes = [len(points) for points in shapes.values()]
+    return pd.DataFrame(
+        {"frame": np.repeat(np.arange(frames), sum(sizes)),
+         "shape": np.tile(np.repeat(list(shapes), sizes), frames),
+         "point": np.tile(np.concatenate([np.arange(size) for size in sizes]), frames), "x": x, "y": y}
+    )  # fmt: skip
 
 
 # --- Predict, then see --------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ Component Analysis. P. Läuchli (1961) for the matrix that breaks the covariance
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,11 +42,15 @@ from lab.data import digits
 
 SHARES = (0.80, 0.90, 0.95, 0.99)
 NEIGHBOUR_K = (1, 2, 3, 5, 7, 10, 15, 21, 29, 41, 64)
+PLOTTED = 10  # components that the scatter plot offers
 REFERENCE_NOISE = 4.0  # grey levels of 16: strong, but the digits can still be read
 
 # Known before this run: components needed for 80, 90, 95 and 99 % of the variance of this data set.
 KNOWN_COUNTS = {False: (13, 21, 29, 41), True: (21, 31, 40, 54)}  # raw, standardised
 KNOWN_SHARES = {1: 0.149, 2: 0.285, 10: 0.738}  # raw
+
+
+Scans = slice | list[int]
 
 
 class Settings(contract.Settings):
@@ -70,15 +75,14 @@ class Result:
     """Everything the charts, the claims and the tests need."""
 
     settings: Settings
-    pixels: Array  # (1797, 64) the original digits, 0-16
-    label: Array  # (1797,)
-    shown: Array  # (1797, 64) the digits you see: original plus noise
-    rebuilt: Array  # (1797, 64) the shown digits rebuilt from k components, in grey levels
+    mean: Array  # (64,) taken off the pixels
+    scale: Array  # (64,) that they were divided by
     singular_values: Array  # (64,)
     components: Array  # (64, 64) a component a row
     covariance_eigenvalues: Array  # (64,) the second route
     covariance_eigenvectors: Array  # (64, 64) a component a row
-    scores: Array  # (1797, 64) coordinates along the components
+    scores: Array  # (1797, 10) coordinates along the first components
+    score_squares: Array  # (64,) squared length of the coordinates along each component
     squared_error: Array  # (65,) measured for k = 0..64, on the analysed data
     neighbour_k: Array  # the k at which nearest neighbours were counted
     neighbour_accuracy: Array  # leave-one-out 1-NN accuracy there
@@ -89,6 +93,14 @@ class Result:
     mean_angle_bound: float  # its bound from the residual of the mean as an eigenvector
     lauchli: Array  # (3,) the true small singular value, by SVD, by covariance
     summary: dict[str, float]
+
+    def shown(self, scans: Scans = slice(None)) -> Array:
+        """The digits you see (scans, 64): the original pixels plus noise."""
+        return with_noise(self.settings.noise, self.settings.seed)[scans]
+
+    def rebuilt(self, scans: Scans = slice(None)) -> Array:
+        """The digits you see, rebuilt from k components (scans, 64), in grey levels."""
+        return rebuild(self.shown(scans), self.mean, self.scale, self.components[: self.settings.k])
 
 
 # --- The mathematics ----------------------------------------------------------------------------------
@@ -131,6 +143,11 @@ def squared_errors(data: Array, target: Array, components: Array) -> Array:
         residual -= np.outer(data @ component, component)
         errors.append(float(np.vdot(residual, residual)))
     return np.array(errors)
+
+
+def rebuild(shown: Array, mean: Array, scale: Array, components: Array) -> Array:
+    """Digits (n, d) rebuilt from ``components`` (k, d) alone, in grey levels."""
+    return ((shown - mean) / scale) @ components.T @ components * scale + mean
 
 
 def tail_sums(singular_values: Array) -> Array:
@@ -195,6 +212,49 @@ def lauchli(epsilon: float = 1e-9) -> Array:
 # --- The run ------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1)
+def unit_noise(seed: int) -> Array:
+    """Standard normal noise (1797, 64): the same at every strength, read-only."""
+    noise = np.random.default_rng(seed).standard_normal(digits()[0].shape)
+    noise.setflags(write=False)
+    return noise
+
+
+def with_noise(sigma: float, seed: int) -> Array:
+    """The scans with noise of σ grey levels (1797, 64)."""
+    pixels = digits()[0]
+    return pixels + sigma * unit_noise(seed) if sigma else pixels
+
+
+class Analysis(NamedTuple):
+    """What both routes find; the fields are those of ``Result``."""
+
+    mean: Array
+    scale: Array
+    singular_values: Array
+    components: Array
+    covariance_eigenvalues: Array
+    covariance_eigenvectors: Array
+    scores: Array
+    score_squares: Array
+    squared_error: Array
+
+
+@cache
+def _analyse(centre: bool, standardise: bool) -> Analysis:
+    """The clean digits by both routes, and the error for every k: the same whatever k you look at."""
+    data, mean, scale = prepare(digits()[0], centre, standardise)
+    singular_values, components = by_svd(data)
+    scores = data @ components.T
+    found = Analysis(
+        mean, scale, singular_values, components, *by_covariance(data), scores[:, :PLOTTED].copy(),
+        np.sum(scores**2, axis=0), squared_errors(data, data, components),
+    )  # fmt: skip
+    for array in found:
+        array.setflags(write=False)
+    return found
+
+
 @cache
 def _neighbours(centre: bool, standardise: bool) -> tuple[float, ...]:
     """1-NN accuracy at ``NEIGHBOUR_K``: the slow part, and the same whatever k you look at."""
@@ -204,30 +264,39 @@ def _neighbours(centre: bool, standardise: bool) -> tuple[float, ...]:
     return tuple(nearest_neighbour_accuracy(scores[:, :k], label) for k in NEIGHBOUR_K)
 
 
+@lru_cache(maxsize=64)
+def _denoised(sigma: float, seed: int) -> Array:
+    """Error per pixel (65,) against the clean digits of noisy ones rebuilt from their own components."""
+    pixels = digits()[0]
+    noisy, mean, _ = prepare(with_noise(sigma, seed), True, False)
+    mse = squared_errors(noisy, pixels - mean, by_svd(noisy)[1]) / pixels.size
+    mse.setflags(write=False)
+    return mse
+
+
+@cache
+def _mean_angle() -> tuple[float, float]:
+    """``angle_to_mean`` of the digits: no setting has a part in it."""
+    return angle_to_mean(digits()[0])
+
+
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Analyse the digits by both routes, rebuild them from k components, and denoise them."""
-    pixels, label = digits()
-    rng = np.random.default_rng(settings.seed)
-    unit_noise = rng.standard_normal(pixels.shape)  # (1797, 64)
+    pixels = digits()[0]
+    shown = with_noise(settings.noise, settings.seed)
     tick(0.05)
 
-    data, mean, scale = prepare(pixels, settings.centre, settings.standardise)
-    singular_values, components = by_svd(data)
-    covariance_eigenvalues, covariance_eigenvectors = by_covariance(data)
-    squared_error = squared_errors(data, data, components)
+    found = _analyse(settings.centre, settings.standardise)
+    singular_values = found.singular_values
     tick(0.3)
 
-    shown = pixels + settings.noise * unit_noise
-    kept = components[: settings.k]
-    rebuilt = ((shown - mean) / scale) @ kept.T @ kept * scale + mean
+    rebuilt = rebuild(shown, found.mean, found.scale, found.components[: settings.k])
     accuracy = _neighbours(settings.centre, settings.standardise)
     tick(0.6)
 
     sigma = settings.noise or REFERENCE_NOISE
-    noisy, noisy_mean, _ = prepare(pixels + sigma * unit_noise, True, False)
-    denoise_mse = squared_errors(noisy, pixels - noisy_mean, by_svd(noisy)[1]) / pixels.size
-    clean_variances = by_covariance(prepare(pixels, True, False)[0])[0]
-    sine, bound = angle_to_mean(pixels)
+    denoise_mse = _denoised(sigma, settings.seed)
+    clean_variances = _analyse(True, False).covariance_eigenvalues
     tick(1.0)
 
     share = np.cumsum(explained_variance_ratio(singular_values))
@@ -241,9 +310,8 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         "denoise_best_mse": float(denoise_mse[best_k]),
     }
     return Result(
-        settings, pixels, label, shown, rebuilt, singular_values, components, covariance_eigenvalues,
-        covariance_eigenvectors, data @ components.T, squared_error, np.array(NEIGHBOUR_K, dtype=float),
-        np.array(accuracy), sigma, denoise_mse, clean_variances, sine, bound, lauchli(), summary,
+        settings, *found, np.array(NEIGHBOUR_K, dtype=float), np.array(accuracy), sigma, denoise_mse,
+        clean_variances, *_mean_angle(), lauchli(), summary,
     )  # fmt: skip
 
 
@@ -262,7 +330,7 @@ def claims(result: Result) -> list[Claim]:
 
 
 def _two_routes(result: Result) -> Claim:
-    from_svd = result.singular_values**2 / (len(result.pixels) - 1)
+    from_svd = result.singular_values**2 / (len(result.scores) - 1)
     worst = int(np.abs(from_svd - result.covariance_eigenvalues).argmax())
     return Claim(
         id="2.1-pca-01",
@@ -290,7 +358,7 @@ def _shares(result: Result) -> Claim:
             Check(what=f"share of the first {k}", predicted=p, measured=share[k - 1], **contract.rounded(3))
             for k, p in KNOWN_SHARES.items()
         ]
-    largest = float(np.max(np.sum(result.scores**2, axis=0)))
+    largest = float(result.score_squares.max())
     also.append(
         Check(
             what="variance along the first component is the largest",
@@ -359,7 +427,7 @@ def _centring(result: Result) -> Claim:
 def _denoising(result: Result) -> Claim:
     sigma, mse = result.denoise_sigma, result.denoise_mse
     pays = int(np.sum(result.denoise_clean_variances > sigma**2))
-    standard_error = sigma**2 * np.sqrt(2 / result.pixels.size)
+    standard_error = sigma**2 * np.sqrt(2 / digits()[0].size)
     full = contract.four_standard_errors(standard_error, "σ²√(2/(64 n))")
     return Claim(
         id="2.1-pca-05",
@@ -389,12 +457,13 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
     """Tidy tables: spectrum, reconstruction error, nearest neighbours, denoising, scores."""
     k = np.arange(65)
     ratio = explained_variance_ratio(result.singular_values)
-    scores = pd.DataFrame(result.scores[:, :10], columns=[f"component {i}" for i in range(1, 11)])
+    pixels, label = digits()
+    names = [f"component {i}" for i in range(1, PLOTTED + 1)]
     return {
         "spectrum": pd.DataFrame(
             {
                 "component": k[1:],
-                "variance_by_svd": result.singular_values**2 / (len(result.pixels) - 1),
+                "variance_by_svd": result.singular_values**2 / (len(pixels) - 1),
                 "variance_by_covariance": result.covariance_eigenvalues,
                 "share": ratio,
                 "cumulative_share": np.cumsum(ratio),
@@ -403,8 +472,8 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
         "reconstruction_error": pd.DataFrame(
             {
                 "k": k,
-                "measured": result.squared_error / result.pixels.size,
-                "predicted": tail_sums(result.singular_values) / result.pixels.size,
+                "measured": result.squared_error / pixels.size,
+                "predicted": tail_sums(result.singular_values) / pixels.size,
             }
         ),
         "nearest_neighbours": pd.DataFrame(
@@ -417,7 +486,9 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
                 "predicted": denoising_mse(result.denoise_clean_variances, result.denoise_sigma),
             }
         ),
-        "scores": scores.assign(digit=result.label.astype(int), index=np.arange(len(scores))),
+        "scores": pd.DataFrame(result.scores, columns=names).assign(
+            digit=label.astype(int), index=np.arange(len(label))
+        ),
     }
 
 

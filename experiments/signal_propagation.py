@@ -51,8 +51,8 @@ D. Rolnick (2018), How to start training, for finite width.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from functools import cache, lru_cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -310,11 +310,15 @@ def draw(rng: np.random.Generator, rule: Rule, shape: tuple[int, ...], out: Arra
     return out
 
 
+@cache
 def ten_scans() -> tuple[Array, Array]:
     """The first scan of each digit, scaled to mean square 1: (64, 10), and the labels 0 to 9."""
     pixels, label = digits()
     x = np.stack([pixels[label == digit][0] for digit in range(10)], axis=1)
-    return (x / np.sqrt(np.mean(x**2, axis=0))).astype(np.float32), np.arange(10)
+    scans, labels = (x / np.sqrt(np.mean(x**2, axis=0))).astype(np.float32), np.arange(10)
+    scans.setflags(write=False)
+    labels.setflags(write=False)
+    return scans, labels
 
 
 # --- What theory predicts -----------------------------------------------------------------------------
@@ -365,6 +369,13 @@ LAB_RUNS = (
     (Net("ReLU", residual=True, layernorm=True), 2.0),
 )  # fmt: skip
 VIEWS = {"alone": (0, 1, 2, 3, 4, 0), "added": (0, 1, 5, 6, 7, 7)}  # run of the start and of each cure
+
+
+@cache
+def lab_law(run: int) -> Array:
+    """Theory's factors of the gradient a layer (LAB_DEPTH - 1,) in one of ``LAB_RUNS``."""
+    net, sigma2 = LAB_RUNS[run]
+    return predict(net, sigma2, sigma2, LAB_DEPTH)[1]
 
 
 def second_moment(h: Array) -> Array:
@@ -462,8 +473,20 @@ def laboratory(seed: int) -> Lab:
 # --- The run ------------------------------------------------------------------------------------------
 
 
-def run(settings: Settings, tick: Tick = no_tick) -> Result:
-    """Draw the networks, send ten digits through and the gradient back, and compare the cures."""
+class Passage(NamedTuple):
+    """What one pass through the networks and back leaves; the fields are those of ``Result``."""
+
+    log_signal: Array
+    log_gradient: Array
+    gradient_norm: Array
+    overflow_layer: int
+    gradient_overflow_layer: int
+    edges: Array
+    histogram: Array
+
+
+def send(settings: Settings, tick: Tick) -> Passage:
+    """Draw the networks, send ten digits through and the gradient back."""
     rng = np.random.default_rng([settings.seed, 0])
     x, label = ten_scans()
     depth, width, nets = settings.depth, settings.width, settings.nets
@@ -484,15 +507,32 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         log_signal = np.where(held[:, None, None], np.log(second_moment(h)), np.nan)
     log_gradient, overflow_back = without_overflow(log_length(g))
     tick(0.8)
-    edges, histogram = magnitudes(h, held)
+    return Passage(log_signal, log_gradient, norm, overflow, overflow_back, *magnitudes(h, held))
+
+
+@lru_cache(maxsize=4)
+def _sent(settings: Settings) -> list[Passage]:
+    """Where ``run`` keeps the pass at these settings, empty at first."""
+    return []
+
+
+def run(settings: Settings, tick: Tick = no_tick) -> Result:
+    """Draw the networks, send ten digits through and the gradient back, and compare the cures."""
+    sent = _sent(settings.model_copy(update={"clip": 1.0}))  # clipping comes after the pass
+    if not sent:
+        sent.append(send(settings, tick))
+    passage = sent[0]
     lab = laboratory(settings.seed)
     tick(1.0)
 
+    width = settings.width
     sigma2 = width * variance(settings.init, width, width) * settings.scale**2
     q1 = 64 * variance(settings.init, 64, width) * settings.scale**2
-    q, ratio = predict(net, sigma2, q1, depth)
+    q, ratio = predict(
+        Net(settings.activation, settings.residual, settings.layernorm), sigma2, q1, settings.depth
+    )
     result = Result(
-        settings, log_signal, log_gradient, q, ratio, norm, overflow, overflow_back, edges, histogram, lab,
+        settings, passage.log_signal, passage.log_gradient, q, ratio, *passage[2:], lab,
         clipped(lab.scaled_norms, settings.clip),
         np.array([1e-9, 2e-9]) * clip_factor(np.hypot(1e-9, 2e-9), settings.clip), {},
     )  # fmt: skip
@@ -512,12 +552,13 @@ def magnitudes(h: Array, held: Array) -> tuple[Array, Array]:
     """Edges (BINS + 1,) of log10 |h| and the share of each layer's numbers between them (L, BINS)."""
     size = np.sqrt(second_moment(h[held]).mean(axis=(1, 2)))
     size = np.log10(size[size > 0]) if held.any() and size.any() else np.zeros(1)
-    edges = np.linspace(size.min() - 2, size.max() + 1, BINS + 1)
+    ends = (size.min() - 2, size.max() + 1)
     shares = np.zeros((len(h), BINS))
     with np.errstate(divide="ignore"):
         for layer in np.flatnonzero(held):
-            shares[layer] = np.histogram(np.log10(np.abs(h[layer], dtype=float)), edges)[0] / h[layer].size
-    return edges, shares
+            logs = np.log10(np.abs(h[layer], dtype=float))
+            shares[layer] = np.histogram(logs, BINS, ends)[0] / logs.size
+    return np.linspace(*ends, BINS + 1), shares
 
 
 def per_layer(logs: Array) -> float:
@@ -591,11 +632,9 @@ def _products(result: Result) -> Claim:
 
 
 def _sigmoid(result: Result) -> Claim:
-    net, sigma2 = LAB_RUNS[0]
-    _, ratio = predict(net, sigma2, sigma2, LAB_DEPTH)
     steps = (LAB_DEPTH - 1) * LAB_NETS
     measured = float(np.exp(lab_factors(result.lab)[0].mean()))
-    expected = float(np.exp(np.log(ratio).mean() / 2 - 1 / (2 * LAB_WIDTH)))
+    expected = float(np.exp(np.log(lab_law(0)).mean() / 2 - 1 / (2 * LAB_WIDTH)))
     # |W^T g|²/|g|² is χ²_n/n: variance 2/n and mean of the logarithm −1/n; a length takes half of each.
     noise = contract.four_standard_errors(
         measured * 0.5 * np.sqrt(2 / (LAB_WIDTH * steps)), f"factor · ½√(2/({LAB_WIDTH} · {steps}))"
@@ -757,70 +796,86 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
     gradient = gradient - gradient[-1]
     log_ratio = np.append(np.log10(result.predicted_ratio) / 2, 0.0)
     backward_law = np.cumsum(log_ratio[::-1])[::-1]
-    nets = [
-        pd.DataFrame(
-            {"net": s + 1, "layer": layer, "log10_signal": signal[:, s], "log10_gradient": gradient[:, s]}
-        )
-        for s in range(result.settings.nets)
-    ]
+    depth, nets = signal.shape
+    networks = pd.DataFrame(
+        {
+            "net": np.repeat(np.arange(1, nets + 1), depth),
+            "layer": np.tile(layer, nets),
+            "log10_signal": _finite(signal.T.ravel()),
+            "log10_gradient": _finite(gradient.T.ravel()),
+        },
+        index=np.tile(layer - 1, nets),
+    )
+    curves = {view: cure_curves(result, view) for view in VIEWS}
     return {
         "main": _curve(layer, mean_of_known(signal, 1), np.log10(result.predicted_signal)),
         "gradient": _curve(layer, mean_of_known(gradient, 1), backward_law),
-        "networks": pd.concat(nets).replace([np.inf, -np.inf], np.nan),
+        "networks": networks,
         "histogram": _histogram_table(result),
-        "cures": _cure_table(result),
-        "cure_factors": _cure_factors(result),
+        "cures": _cure_table(curves),
+        "cure_factors": _cure_factors(curves),
         "clipping": _clipping_table(result),
         "widths": _width_table(result),
         "from_256_to_10": _glorot_table(result),
     }
 
 
+def _finite(values: Array) -> Array:
+    """The values, with NaN where one is infinite."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
 def _curve(layer: Array, measured: Array, predicted: Array) -> pd.DataFrame:
-    shown = np.where(np.isfinite(measured), measured, np.nan)
-    return pd.DataFrame({"layer": layer, "log10_measured": shown, "log10_predicted": predicted})
+    return pd.DataFrame({"layer": layer, "log10_measured": _finite(measured), "log10_predicted": predicted})
 
 
 def _histogram_table(result: Result) -> pd.DataFrame:
     """Share of a layer's numbers by size, and the share that N(0, q) would put there."""
-    layers, q = np.arange(len(result.histogram)), result.predicted_signal
+    depth, q = len(result.histogram), result.predicted_signal
     below = erf(10**result.edges / np.sqrt(2 * q[:, None]))  # (L, BINS + 1)
-    grid = pd.MultiIndex.from_product([layers + 1, np.arange(BINS)], names=["layer", "bin"])
-    frame = grid.to_frame(index=False)
-    frame["left"], frame["right"] = result.edges[frame.bin], result.edges[frame.bin + 1]
-    return frame.assign(share=result.histogram.ravel(), predicted=np.diff(below, axis=1).ravel())
+    return pd.DataFrame(
+        {
+            "layer": np.repeat(np.arange(1, depth + 1), BINS),
+            "bin": np.tile(np.arange(BINS), depth),
+            "left": np.tile(result.edges[:-1], depth),
+            "right": np.tile(result.edges[1:], depth),
+            "share": result.histogram.ravel(),
+            "predicted": np.diff(below, axis=1).ravel(),
+        }
+    )
 
 
-def cure_curves(result: Result, view: str) -> list[tuple[str, Array, Array]]:
-    """Name, log10 of the gradient's length (L,) and its prediction, of the start and of each cure."""
+Curve = tuple[str, Array, Array]  # name, log10 of the gradient's length (L,) and its prediction
+
+
+def cure_curves(result: Result, view: str) -> list[Curve]:
+    """The curves of the start and of each cure."""
     words = CURE_WORDS if view == "alone" else tuple(f"+ {word}" for word in CURE_WORDS)
     curves = []
     for name, run in zip(("sigmoid, 1/n", *words), VIEWS[view], strict=True):
-        net, sigma2 = LAB_RUNS[run]
         logs = result.lab.log_gradient[run]
         if "clipping" in name:
             logs = logs + np.log(clip_factor(result.lab.norms[run], result.settings.clip))
         measured = mean_of_known(logs, 1) / np.log(10)
-        law = np.log10(predict(net, sigma2, sigma2, LAB_DEPTH)[1]) / 2
+        law = np.log10(lab_law(run)) / 2
         curves.append((name, measured, measured[-1] + np.append(np.cumsum(law[::-1])[::-1], 0)))
     return curves
 
 
-def _cure_table(result: Result) -> pd.DataFrame:
-    layer = np.arange(1, LAB_DEPTH + 1)
-    frames = [
-        _curve(layer, measured, predicted).assign(view=view, cure=name, order=order)
-        for view in VIEWS
-        for order, (name, measured, predicted) in enumerate(cure_curves(result, view))
-    ]
-    return pd.concat(frames, ignore_index=True)
+def _cure_table(curves: dict[str, list[Curve]]) -> pd.DataFrame:
+    rows = [(view, order, *curve) for view in VIEWS for order, curve in enumerate(curves[view])]
+    view, order, name, measured, predicted = zip(*rows, strict=True)
+    layer = np.tile(np.arange(1, LAB_DEPTH + 1), len(rows))
+    return _curve(layer, np.concatenate(measured), np.concatenate(predicted)).assign(
+        view=np.repeat(view, LAB_DEPTH), cure=np.repeat(name, LAB_DEPTH), order=np.repeat(order, LAB_DEPTH)
+    )
 
 
-def _cure_factors(result: Result) -> pd.DataFrame:
+def _cure_factors(curves: dict[str, list[Curve]]) -> pd.DataFrame:
     """What each network keeps of the gradient a layer; clipping shortens all layers alike."""
     rows = []
     for view in VIEWS:
-        for order, (name, measured, predicted) in enumerate(cure_curves(result, view)):
+        for order, (name, measured, predicted) in enumerate(curves[view]):
             kept = [10 ** ((log10[0] - log10[-1]) / (LAB_DEPTH - 1)) for log10 in (measured, predicted)]
             rows.append([view, order, name, *kept, 10 ** measured[0]])
     columns = ["view", "order", "cure", "measured", "predicted", "gradient_at_layer_1"]

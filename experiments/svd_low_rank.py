@@ -69,6 +69,7 @@ from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick,
 from lab.data import digits, photograph
 
 Mask = NDArray[np.bool_]
+Factors = tuple[Array, Array, Array]  # U, σ, Vᵀ
 Image = Literal["china", "flower", "davis", "digits"]
 FILLS = ("zero", "mean", "ALS")
 FRAME_RANKS = (1, 2, 5, 10, 20, 40, 80, 160, 255)  # what the slider under the picture moves through
@@ -128,14 +129,10 @@ class Result:
     factor_names: tuple[str, ...]  # the matrices whose factors were checked
     factor_faults: Array  # (matrices, 4) worst fault of U'U = 1, V'V = 1, order, and U S V' = A
     rotated: Array  # (2, 14) singular values of davis: from LAPACK, and by rotations written out here
-    original: Array  # (h, w) what you see of the matrix, 0-1
-    residual: Array  # (h, w) what k terms leave out of it
     frame_ranks: Array  # (f,)
-    frames: NDArray[np.uint8]  # (f, h, w) the picture at each of these ranks, 0-255
     frame_errors: Array  # (f,) relative error there
     hidden: float  # the share of hidden entries that was used
-    gap_truth: Array  # (a, b) the matrix with gaps, before they were cut
-    gap_seen: Mask  # (a, b) true where an entry is observed
+    gap_seen: Mask  # (a, b) true where an entry of the matrix with gaps is observed
     gap_rebuilt: Array  # (3, a, b) by zero fill, mean fill, ALS
     gap_rmse: Array  # (3,) error on the hidden entries, in that order
     gap_ranks: Array  # (q,)
@@ -145,6 +142,33 @@ class Result:
     brightness: float  # slope of the filled-in hidden entries against the truth, at your fill
     reference: Reference
     summary: dict[str, float]
+
+    # Pictures are made where they are looked at: their size is many times that of all the rest.
+
+    @property
+    def original(self) -> Array:
+        """What you see of the matrix (h, w), 0-1."""
+        return _original(self.settings.image)
+
+    @property
+    def residual(self) -> Array:
+        """What k terms leave out of it (h, w)."""
+        image = self.settings.image
+        return picture(matrix(image) - rebuild(*_whole(image)[0], self.terms), image)
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """The picture at each of ``frame_ranks`` (f, h, w), 0-255."""
+        image, k = self.settings.image, self.terms
+        if len(_film(image)) == len(self.frame_ranks):
+            return _film(image)
+        yours = grey(picture(rebuild(*_whole(image)[0], k), image))
+        return np.insert(_film(image), int(np.searchsorted(self.frame_ranks, k)), yours, axis=0)
+
+    @property
+    def gap_truth(self) -> Array:
+        """The matrix with gaps, before they were cut (a, b)."""
+        return gap_matrix(self.settings.image)
 
 
 # --- The matrices -------------------------------------------------------------------------------------
@@ -175,7 +199,9 @@ def gap_matrix(image: Image) -> Array:
 def shrink(values: Array, block: int) -> Array:
     """Means over blocks of ``block`` × ``block`` entries; a rest at the rim is cut off."""
     m, n = (side // block for side in values.shape)
-    return values[: m * block, : n * block].reshape(m, block, n, block).mean(axis=(1, 3))
+    values = values[: m * block, : n * block]
+    rows = (sum(values[i::block, j::block] for j in range(block)) for i in range(block))
+    return np.asarray(sum(rows) / block**2)
 
 
 def picture(values: Array, image: Image, between: float = 0.0) -> Array:
@@ -196,7 +222,7 @@ def picture(values: Array, image: Image, between: float = 0.0) -> Array:
 # --- The mathematics ----------------------------------------------------------------------------------
 
 
-def factorise(values: Array) -> tuple[Array, Array, Array]:
+def factorise(values: Array) -> Factors:
     """U (m, r), σ (r,) and Vᵀ (r, n) with $A = U \\, diag(σ) \\, V^T$, r = min(m, n)."""
     left, singular_values, right = np.linalg.svd(values, full_matrices=False)
     return left, singular_values, right
@@ -219,7 +245,7 @@ def largest_stretch(values: Array) -> float:
     return math.sqrt(max(float(eigh(gram, eigvals_only=True, subset_by_index=[last, last])[0]), 0.0))
 
 
-def errors_by_rank(values: Array, factors: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+def errors_by_rank(values: Array, factors: Factors) -> tuple[Array, Array]:
     """Ranks (p,) and the squared error measured there (p,), taking term after term off the entries."""
     left, singular_values, right = factors
     r = len(singular_values)
@@ -239,10 +265,14 @@ def rival_errors(values: Array, k: int, rng: np.random.Generator) -> Array:
     rivals of Halko, Martinsson and Tropp (2011), not straw men.
     """
     count = int(np.clip(1000 // k, 4, MOST_RIVALS))
-    errors = []
-    for _ in range(count):
-        span, _ = np.linalg.qr(values @ rng.standard_normal((values.shape[1], k)))
-        errors.append(np.linalg.norm(values - span @ (span.T @ values)))
+    spans, _ = np.linalg.qr(values @ rng.standard_normal((count, values.shape[1], k)))
+    whole, errors = float(np.sum(values**2)), []
+    for span in spans:
+        kept = span.T @ values
+        left = whole - float(np.sum(kept**2))
+        if left < 1e-3 * whole:  # too few digits are left of a difference this small
+            left = float(np.sum((values - span @ kept) ** 2))
+        errors.append(math.sqrt(left))
     return np.array(errors)
 
 
@@ -314,17 +344,39 @@ def half_sweep(values: Array, seen: Array, other: Array, lam: float) -> Array:
     """The best row factors (m, k) for fixed column factors ``other`` (n, k): one ridge regression a row.
 
     $u_i = (\\sum_{j \\in Ω_i} v_j v_j^T + λI)^{-1} \\sum_{j \\in Ω_i} a_{ij} v_j$; ``seen`` is 0 or 1.
+    With fewer observed entries than factors, the dual form is smaller.
     """
     n, k = other.shape
+    if seen.sum() < k * len(seen):
+        return half_sweep_dual(values, seen, other, lam)
     squares = (other[:, :, None] * other[:, None, :]).reshape(n, k * k)
     gram = (seen @ squares).reshape(-1, k, k) + lam * np.eye(k)  # (m, k, k)
     right = ((seen * values) @ other)[:, :, None]
     return np.asarray(np.linalg.solve(gram, right)[:, :, 0], dtype=float)
 
 
-def als(values: Array, seen: Mask, k: int, lam: float, sweeps: int) -> Iterator[tuple[Array, Array]]:
-    """Row and column factors (m, k), (n, k) after each sweep, starting from the mean-filled matrix."""
-    _, singular_values, right = factorise(with_means(values, seen))
+def half_sweep_dual(values: Array, seen: Array, other: Array, lam: float) -> Array:
+    """The same (m, k), with as many equations a row as it has observed entries.
+
+    $u_i = V_i^T (V_i V_i^T + λI)^{-1} a_i$, with the observed entries $a_i$ of row i and their rows $V_i$ of
+    ``other``.
+    """
+    gram = other @ other.T + lam * np.eye(len(other))
+    weights = np.zeros(values.shape)
+    for i, row in enumerate(seen):
+        at = np.flatnonzero(row)
+        weights[i, at] = np.linalg.solve(gram[at[:, None], at], values[i, at])
+    return weights @ other
+
+
+def als(
+    values: Array, seen: Mask, k: int, lam: float, sweeps: int, start: Factors | None = None
+) -> Iterator[tuple[Array, Array]]:
+    """Row and column factors (m, k), (n, k) after each sweep, starting from the mean-filled matrix.
+
+    ``start`` is its SVD, where that is known.
+    """
+    _, singular_values, right = start or factorise(with_means(values, seen))
     v = right[:k].T * np.sqrt(singular_values[:k])
     weight = seen.astype(float)
     for _ in range(sweeps):
@@ -365,10 +417,28 @@ def leading_after_zero_fill(values: Array, seen: Mask, share_seen: float) -> Arr
 
 
 @cache
-def _whole(image: Image) -> tuple[tuple[Array, Array, Array], Array, Array]:
+def _whole(image: Image) -> tuple[Factors, Array, Array]:
     """Factors and measured errors of a whole matrix: the slow part, and the same at every k."""
     factors = factorise(matrix(image))
     return factors, *errors_by_rank(matrix(image), factors)
+
+
+@lru_cache(maxsize=64)
+def _left_out(image: Image, k: int) -> tuple[float, float]:
+    """Frobenius norm and largest stretch of what k terms leave out: gaps have no part in it."""
+    residual = matrix(image) - rebuild(*_whole(image)[0], k)
+    return float(np.linalg.norm(residual)), largest_stretch(residual)
+
+
+@lru_cache(maxsize=64)
+def _rivals(image: Image, k: int, seed: int) -> Array:
+    """``rival_errors`` of a whole matrix: gaps have no part in it."""
+    return rival_errors(matrix(image), k, np.random.default_rng([seed, 0]))
+
+
+@cache
+def _original(image: Image) -> Array:
+    return picture(matrix(image), image)
 
 
 @cache
@@ -425,13 +495,50 @@ def _reference(seed: int) -> Reference:
     return Reference(np.array(squares), (~seen).sum(axis=1).astype(float), leading, leak)
 
 
+class Gaps(NamedTuple):
+    """A matrix with gaps, filled in two ways."""
+
+    seen: Mask  # (a, b) true where an entry is observed
+    zero: Factors  # the SVD with zeros in the gaps
+    mean: Factors  # with column means
+    rmse: Array  # (q, 2) error on the hidden entries, at ``GAP_RANKS`` as far as there are
+
+
+@lru_cache(maxsize=2)
+def _filled(image: Image, hidden: float, seed: int) -> Gaps:
+    """Cut the gaps and fill them: the same whatever k and λ you look at."""
+    truth = gap_matrix(image)
+    seen = hide(truth.shape, hidden, np.random.default_rng([seed, 1]))
+    zero, mean = factorise(truth * seen), factorise(with_means(truth, seen))
+    ranks = [k for k in GAP_RANKS if k <= min(truth.shape)]
+    rmse = [[rmse_on_hidden(rebuild(*f, k), truth, seen) for f in (zero, mean)] for k in ranks]
+    return Gaps(seen, zero, mean, np.array(rmse))
+
+
+class Fit(NamedTuple):
+    """Where alternating least squares ended, and its way there."""
+
+    u: Array  # (a, k)
+    v: Array  # (b, k)
+    objective: Array  # (SWEEPS,)
+    rmse: Array  # (SWEEPS,) on the hidden entries
+
+
+@lru_cache(maxsize=12)
+def _fit(image: Image, hidden: float, lam: float, seed: int, k: int) -> Fit:
+    """ALS at one rank, which no higher k changes than the matrix has."""
+    truth, gaps = gap_matrix(image), _filled(image, hidden, seed)
+    path, rmse = [], []
+    for u, v in als(truth, gaps.seen, k, lam, SWEEPS, gaps.mean):
+        path.append(objective(truth, gaps.seen, u, v, lam))
+        rmse.append(rmse_on_hidden(u @ v.T, truth, gaps.seen))
+    return Fit(u, v, np.array(path), np.array(rmse))
+
+
 @lru_cache(maxsize=256)
 def _als_rmse(image: Image, hidden: float, lam: float, seed: int, k: int) -> float:
     """Error of ALS on the hidden entries at one rank: the same whatever k you look at."""
-    truth = gap_matrix(image)
-    seen = hide(truth.shape, hidden, np.random.default_rng([seed, 1]))
-    *_, (u, v) = als(truth, seen, k, lam, SWEEPS)
-    return rmse_on_hidden(u @ v.T, truth, seen)
+    return float(_fit(image, hidden, lam, seed, k).rmse[-1])
 
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
@@ -442,42 +549,29 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     k = min(settings.k, r)
     tick(0.2)
 
-    rebuilt = rebuild(left, singular_values, right, k)
-    residual = values - rebuilt
-    frobenius, spectral = float(np.linalg.norm(residual)), largest_stretch(residual)
-    rivals = rival_errors(values, k, np.random.default_rng([settings.seed, 0]))
+    frobenius, spectral = _left_out(image, k)
+    rivals = _rivals(image, k, settings.seed)
     stored = np.array([left[:, :j].size + j + right[:j].size for j in range(1, r + 1)])
     names, faults, rotated = _factors_checked()
     tick(0.35)
 
-    frame_ranks = [j for j in FRAME_RANKS if j < r]
-    frames = _film(image)
-    if k not in frame_ranks:
-        at = int(np.searchsorted(frame_ranks, k))
-        frame_ranks.insert(at, k)
-        frames = np.insert(frames, at, grey(picture(rebuilt, image)), axis=0)
+    frame_ranks = sorted({*(j for j in FRAME_RANKS if j < r), k})
     total = float(np.linalg.norm(values))
     frame_errors = np.sqrt(tail(singular_values)[frame_ranks]) / total
     tick(0.4)
 
     hidden = settings.hidden or REFERENCE_HIDDEN
-    truth = gap_matrix(image)
-    seen = hide(truth.shape, hidden, np.random.default_rng([settings.seed, 1]))
-    filled = [factorise(truth * seen), factorise(with_means(truth, seen))]
-    gap_k = min(k, *truth.shape)
-    sweep_objective, sweep_rmse = [], []
-    for sweep, (u, v) in enumerate(als(truth, seen, gap_k, settings.lam, SWEEPS)):
-        sweep_objective.append(objective(truth, seen, u, v, settings.lam))
-        sweep_rmse.append(rmse_on_hidden(u @ v.T, truth, seen))
-        tick(0.4 + 0.3 * (sweep + 1) / SWEEPS)
-    gap_rebuilt = np.array([*(rebuild(*factors, gap_k) for factors in filled), u @ v.T])
+    truth, gaps = gap_matrix(image), _filled(image, hidden, settings.seed)
+    seen, gap_k = gaps.seen, min(k, *truth.shape)
+    fit = _fit(image, hidden, settings.lam, settings.seed, gap_k)
+    gap_rebuilt = np.array([rebuild(*gaps.zero, gap_k), rebuild(*gaps.mean, gap_k), fit.u @ fit.v.T])
     gap_rmse = np.array([rmse_on_hidden(guess, truth, seen) for guess in gap_rebuilt])
+    tick(0.7)
 
     gap_ranks = [j for j in GAP_RANKS if j <= min(truth.shape)]
-    by_rank = []
+    fitted = []
     for done, j in enumerate(gap_ranks, 1):
-        row = [rmse_on_hidden(rebuild(*factors, j), truth, seen) for factors in filled]
-        by_rank.append([*row, _als_rmse(image, hidden, settings.lam, settings.seed, j)])
+        fitted.append(_als_rmse(image, hidden, settings.lam, settings.seed, j))
         tick(0.7 + 0.25 * done / len(gap_ranks))
     guess = gap_rebuilt[FILLS.index(settings.fill)]
     brightness = float(np.sum((guess * truth)[~seen]) / np.sum(truth[~seen] ** 2))
@@ -496,10 +590,9 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     }
     return Result(
         settings, (m, n), k, singular_values, ranks, squared_error, frobenius, spectral, rivals, stored,
-        (image, *names), np.vstack([_faults_of(image), faults]), rotated, picture(values, image),
-        picture(residual, image), np.array(frame_ranks), frames, frame_errors, hidden, truth, seen,
-        gap_rebuilt, gap_rmse, np.array(gap_ranks), np.array(by_rank), np.array(sweep_objective),
-        np.array(sweep_rmse), brightness, reference, summary,
+        (image, *names), np.vstack([_faults_of(image), faults]), rotated, np.array(frame_ranks), frame_errors,
+        hidden, seen, gap_rebuilt, gap_rmse, np.array(gap_ranks), np.column_stack([gaps.rmse, fitted]),
+        fit.objective, fit.rmse, brightness, reference, summary,
     )  # fmt: skip
 
 
@@ -659,20 +752,31 @@ def brightness(result: Result) -> pd.DataFrame:
     """Hidden entries in bins of 0.1 by their true value: how bright they were, and are after each fill."""
     hidden = ~result.gap_seen
     truth = result.gap_truth[hidden]
-    values = pd.DataFrame(dict(zip(FILLS, result.gap_rebuilt[:, hidden], strict=True))).assign(true=truth)
-    count = pd.DataFrame({"entries": np.ones(len(truth), dtype=int)})
+    values = pd.DataFrame(np.vstack([truth, result.gap_rebuilt[:, hidden]]).T, columns=["true", *FILLS])
     by_bin = np.minimum(truth * 10, 9).astype(int)
-    means = values.groupby(by_bin).mean().join(count.groupby(by_bin).sum())
-    return means.melt(["true", "entries"], var_name="fill", value_name="brought_back")
+    means, count = values.groupby(by_bin).mean(), np.bincount(by_bin)
+    return pd.DataFrame(
+        {
+            "true": np.tile(means["true"], len(FILLS)),
+            "entries": np.tile(count[count > 0], len(FILLS)),
+            "fill": np.repeat(FILLS, len(means)),
+            "brought_back": means[list(FILLS)].to_numpy().T.ravel(),
+        }
+    )
 
 
 def _gap_table(result: Result) -> pd.DataFrame:
     """Error on the hidden entries by fill and rank, your own rank included."""
     yours = min(result.terms, *result.gap_truth.shape)
-    rows = pd.DataFrame(result.gap_rmse_by_rank, columns=list(FILLS), index=result.gap_ranks)
-    rows.loc[yours] = result.gap_rmse
-    rows = rows.sort_index().rename_axis("k").reset_index()
-    return rows.melt("k", var_name="fill", value_name="rmse_on_hidden")
+    ranks, at = np.unique([yours, *result.gap_ranks], return_index=True)
+    rmse = np.vstack([result.gap_rmse, result.gap_rmse_by_rank])[at]
+    return pd.DataFrame(
+        {
+            "k": np.tile(ranks, len(FILLS)),
+            "fill": np.repeat(FILLS, len(ranks)),
+            "rmse_on_hidden": rmse.T.ravel(),
+        }
+    )
 
 
 def tables(result: Result) -> dict[str, pd.DataFrame]:

@@ -52,8 +52,10 @@ optimization.
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache, lru_cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -327,10 +329,17 @@ def loss_hessian(X: Any, features: Array, w: Array) -> Array:
     return np.asarray(X.T @ (features * (p * (1 - p))[:, None]) / len(p))
 
 
+def _fixed(array: Array) -> Array:
+    """The array, read-only, because later runs share it."""
+    array.setflags(write=False)
+    return array
+
+
+@cache
 def standardised() -> tuple[Array, Array]:
     """The tumours: features with mean 0 and spread 1 (569, 30), and the label, 1 for benign."""
     X, y = breast_cancer()
-    return (X - X.mean(axis=0)) / X.std(axis=0), y
+    return _fixed((X - X.mean(axis=0)) / X.std(axis=0)), y
 
 
 def step_table(g: Array) -> list[tuple[str, str, Array, float]]:
@@ -488,8 +497,37 @@ def _differences(f: Curve, derivatives: Array, x: float, h: float) -> dict[str, 
     }
 
 
-def _loss(X: Array, y: Array, u: Array, x: float, v: Array) -> dict[str, Any]:
-    """Gradient, Hessian, remainders, climbs and costs of the loss."""
+class Drawn(NamedTuple):
+    """What depends on the seed only."""
+
+    u: Array  # (d,) the direction in which the loss is followed
+    v: Array  # (d,) a vector that the Hessian is multiplied with
+    climbs: dict[str, Any]  # of ``_climbs``
+    saddle: tuple[Array, float, float]  # of ``leave_saddle``
+    rng: np.random.Generator  # as these draws left it, to copy
+
+
+@lru_cache(maxsize=8)
+def _drawn(seed: int) -> Drawn:
+    """Draw the directions, climb from w = 0 and leave the saddle: the same wherever you stand."""
+    rng = np.random.default_rng(seed)
+    X, y = standardised()
+    u, v = rng.standard_normal((2, X.shape[1]))
+    u /= np.linalg.norm(u)
+    climbs, (leaving, end, left) = _climbs(X, y, rng), leave_saddle(rng)
+    return Drawn(_fixed(u), _fixed(v), climbs, (_fixed(leaving), end, left), rng)
+
+
+@lru_cache(maxsize=64)
+def _counted(seed: int, draws: int) -> list[Array]:
+    """Where ``run`` keeps the count of positive definite matrices, empty at first."""
+    return []
+
+
+@lru_cache(maxsize=64)
+def _loss(seed: int, x: float) -> dict[str, Any]:
+    """Gradient, Hessian, remainders and costs of the loss at w = x·u."""
+    (X, y), u, v = standardised(), _drawn(seed).u, _drawn(seed).v
     n = len(X)
     w, b = x * u, X @ u
     value, derivatives = logistic_along(x * b, b, y)
@@ -506,10 +544,10 @@ def _loss(X: Array, y: Array, u: Array, x: float, v: Array) -> dict[str, Any]:
         costs.append(meter.count[0])
     sizes = [loss_hessian(X[:, :k], X[:, :k], w[:k]).astype(np.float32).nbytes for k in HESSIAN_SIZES]
     return {
-        "gradient": g, "hessian": H, "loss_derivatives": derivatives, "remainder": np.abs(left),
-        "loss_rows": n,
-        "hessian_bytes": np.array(sizes, float), "product": hessian_product(X, w, v), "product_full": H @ v,
-        "costs": np.array(costs, float),
+        "gradient": _fixed(g), "hessian": _fixed(H), "loss_derivatives": _fixed(derivatives),
+        "remainder": _fixed(np.abs(left)), "loss_rows": n, "hessian_bytes": _fixed(np.array(sizes, float)),
+        "product": _fixed(hessian_product(X, w, v)), "product_full": _fixed(H @ v),
+        "costs": _fixed(np.array(costs, float)),
     }  # fmt: skip
 
 
@@ -524,41 +562,50 @@ def _climbs(X: Array, y: Array, rng: np.random.Generator) -> dict[str, Any]:
     s, h = X @ np.hstack([random, steps]), 1e-3
     loss = [np.mean(np.logaddexp(0, t * s) - y[:, None] * t * s, axis=0) for t in (h, -h)]
     climbs = (loss[0] - loss[1]) / (2 * h)
-    return {"start_gradient": g, "climbs": climbs[:CLIMBERS], "steps": climbs[CLIMBERS:]}
+    _fixed(climbs)
+    return {"start_gradient": _fixed(g), "climbs": climbs[:CLIMBERS], "steps": climbs[CLIMBERS:]}
 
 
+@cache
+def _descent() -> tuple[Array, Array]:
+    """``first_decrease`` on the tumours, at ``MULTIPLES``: no setting has a part in it."""
+    X, y = standardised()
+    arrived, excess = first_decrease(X, y - y.mean(), MULTIPLES)
+    return _fixed(arrived), _fixed(excess)
+
+
+@cache
 def _critical() -> dict[str, Any]:
     """Every critical point, by eigenvalues and by walking around it."""
     points = critical_points()
     places = [(name, np.array(x), np.array(y)) for name, x, y in points]
     down = np.array([*AROUND, -np.pi / 2])
     return {
-        "eigenvalues": np.array([np.linalg.eigvalsh(surface_hessian(*place)) for place in places]),
+        "eigenvalues": _fixed(np.array([np.linalg.eigvalsh(surface_hessian(*place)) for place in places])),
         "by_walk": tuple(kind_by_walk(*point) for point in points),
-        "gradient_norms": np.array([np.linalg.norm(surface_gradient(*place)) for place in places]),
+        "gradient_norms": _fixed(np.array([np.linalg.norm(surface_gradient(*place)) for place in places])),
         "dip": float(height("x² + y³", 0.1 * np.cos(down), 0.1 * np.sin(down)).min()),
     }
 
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Difference, expand, classify, draw, descend."""
-    rng = np.random.default_rng(settings.seed)
-    X, y = standardised()
-    u, v = rng.standard_normal((2, X.shape[1]))
-    u /= np.linalg.norm(u)
-    x = settings.point
-    f, derivatives = curve(settings.function, x, X @ u, y)
+    x, (X, y), drawn = settings.point, standardised(), _drawn(settings.seed)
+    f, derivatives = curve(settings.function, x, X @ drawn.u, y)
     differences = _differences(f, derivatives, x, settings.h)
     at_h = differences.pop("at_h")
     tick(0.2)
-    loss, climbs, critical = _loss(X, y, u, x, v), _climbs(X, y, rng), _critical()
-    arrived, excess = first_decrease(X, y - y.mean(), MULTIPLES)
-    leaving, ridge_end, noisy_left = leave_saddle(rng)
+    loss, (arrived, excess) = _loss(settings.seed, x), _descent()
+    leaving, ridge_end, noisy_left = drawn.saddle
     tick(0.5)
-    positive = np.zeros(LARGEST_N)
-    for start in range(0, settings.draws, CHUNK):
-        positive += count_positive(min(CHUNK, settings.draws - start), rng)
-        tick(0.5 + 0.49 * start / settings.draws)
+    counted = _counted(settings.seed, settings.draws)
+    if not counted:
+        total, rng = np.zeros(LARGEST_N), deepcopy(drawn.rng)
+        for start in range(0, settings.draws, CHUNK):
+            total += count_positive(min(CHUNK, settings.draws - start), rng)
+            tick(0.5 + 0.49 * start / settings.draws)
+        counted.append(_fixed(total))
+    positive = counted[0]
     best = predicted_best(derivatives, x)
     summary = {
         "slope": float(derivatives[1]),
@@ -575,9 +622,9 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     }
     tick(1.0)
     return Result(
-        settings=settings, summary=summary, derivatives=derivatives, **differences, **loss, **climbs,
-        **critical, positive=positive, arrived=arrived, excess=excess, leaving=leaving, ridge_end=ridge_end,
-        noisy_left=noisy_left,
+        settings=settings, summary=summary, derivatives=derivatives, **differences, **loss, **drawn.climbs,
+        **_critical(), positive=positive, arrived=arrived, excess=excess, leaving=leaving,
+        ridge_end=ridge_end, noisy_left=noisy_left,
     )  # fmt: skip
 
 
@@ -914,7 +961,7 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
                 "predicted": leading.ravel(),
             }
         ),
-        **surface_tables(result.settings.surface),
+        **{name: table.copy(deep=False) for name, table in surface_tables(result.settings.surface).items()},
         "critical": critical_table(result),
         "share": pd.DataFrame(
             {
@@ -963,6 +1010,7 @@ def critical_table(result: Result) -> pd.DataFrame:
     return frame
 
 
+@lru_cache(maxsize=3)
 def surface_tables(name: str, cells: int = 18) -> dict[str, pd.DataFrame]:
     """The surface: tiles from far to near, the models at every place, walks around its critical points."""
     edges = np.linspace(-REACH, REACH, cells + 1)

@@ -117,12 +117,13 @@ if k > 61 and page.settings.centre:
         "Three of the 64 pixels never change, so there are only 61 directions; the rest have no variance."
     )
 
-first = [int(np.flatnonzero(result.label == digit)[0]) for digit in range(10)]
+pixels, label = page.module.digits()
+first = [int(np.flatnonzero(label == digit)[0]) for digit in range(10)]
 noise = f" with noise σ = {page.settings.noise:g}" if page.settings.noise else ""
 st.header(f"Each digit, rebuilt from {k} numbers instead of 64")
-picture(ink, result.shown[first], f"The scans{noise}")
-picture(ink, result.rebuilt[first], f"Rebuilt from {k} components")
-residual = result.rebuilt[first] - result.pixels[first]
+picture(ink, result.shown(first), f"The scans{noise}")
+picture(ink, result.rebuilt(first), f"Rebuilt from {k} components")
+residual = result.rebuilt(first) - pixels[first]
 picture(signed, residual, "Rebuilt minus the clean scan: blue too dark, orange too light")
 components = result.components[:10]
 coloured = partial(signed, largest=float(np.abs(components).max()))
@@ -159,9 +160,9 @@ with left:
 with right:
     picked = event.selection.get("digit") or [{"index": first[3]}]
     i = int(picked[0]["index"])
-    st.markdown(f"**Scan {i}**, a {result.label[i]:.0f}, from {k} components")
-    picture(ink, result.shown[[i]], "the scan", 120)
-    picture(ink, result.rebuilt[[i]], "rebuilt", 120)
-    picture(signed, result.rebuilt[[i]] - result.pixels[[i]], "what is missing", 120)
+    st.markdown(f"**Scan {i}**, a {label[i]:.0f}, from {k} components")
+    picture(ink, result.shown([i]), "the scan", 120)
+    picture(ink, result.rebuilt([i]), "rebuilt", 120)
+    picture(signed, result.rebuilt([i]) - pixels[[i]], "what is missing", 120)
 
 page.close()

@@ -155,9 +155,10 @@ with left:
 with right:
     sides = "18 women across, 14 events down" if name == "davis" else f"{m} × {n}"
     look(result.original, f"The original, {sides}")
-    most = float(np.abs(result.residual).max())
+    residual = result.residual
+    most = float(np.abs(residual).max())
     leave = f"What {terms} leave{'s' * (k == 1)} out"
-    look(signed(result.residual), f"{leave}: blue too dark, orange too light, by up to {most:.2g}")
+    look(signed(residual), f"{leave}: blue too dark, orange too light, by up to {most:.2g}")
 
 rival, many, first = summary["best_rival_ratio"], len(result.rival_errors), result.singular_values
 left, right = st.columns([3, 2])

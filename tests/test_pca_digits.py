@@ -43,7 +43,15 @@ def test_components_and_variances_equal_those_of_scikit_learn(result):
 def test_the_rebuilt_digits_equal_those_of_scikit_learn(k):
     reference = PCA(k, svd_solver="full").fit(digits()[0])
     expected = reference.inverse_transform(reference.transform(digits()[0]))
-    assert np.allclose(run(Settings(k=k)).rebuilt, expected)
+    assert np.allclose(run(Settings(k=k)).rebuilt(), expected)
+
+
+def test_noise_is_added_once_and_a_few_scans_are_rebuilt_like_all():
+    noisy = run(Settings(noise=2.0, standardise=True))
+    away = noisy.shown() - digits()[0]
+    assert away.std() == pytest.approx(2, rel=0.01)
+    assert np.array_equal(run(Settings()).shown(), digits()[0])
+    assert np.allclose(noisy.rebuilt([5, 7]), noisy.rebuilt()[[5, 7]])
 
 
 def test_nearest_neighbours_equal_those_of_scikit_learn():
@@ -77,7 +85,7 @@ def test_what_is_left_over_is_the_tail_of_the_spectrum(data):
 
 def test_no_random_directions_leave_less_than_the_components(result):
     rng = np.random.default_rng(0)
-    data = result.pixels - result.pixels.mean(axis=0)
+    data = pca_digits.prepare(digits()[0], True, False)[0]
     for _ in range(20):
         directions, _ = np.linalg.qr(rng.standard_normal((64, 5)))
         left = np.sum((data - data @ directions @ directions.T) ** 2)

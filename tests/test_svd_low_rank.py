@@ -71,6 +71,14 @@ def test_half_a_sweep_is_a_ridge_regression_for_each_row():
         assert np.allclose(ours[row], reference.coef_)
 
 
+def test_the_dual_form_gives_the_same_half_sweep():
+    values, seen = gappy(0)
+    seen[3] = False  # a row with nothing observed
+    other = np.random.default_rng(1).standard_normal((12, 4))
+    form = [sweep(values, seen.astype(float), other, 0.7) for sweep in (svd.half_sweep, svd.half_sweep_dual)]
+    assert np.allclose(*form, rtol=1e-12)
+
+
 def test_autograd_finds_no_slope_left_where_als_settles():
     values, seen = gappy(2)
     *_, (u, v) = svd.als(values, seen, 2, 0.5, 3000)

@@ -28,6 +28,11 @@ def test_a_slider_changes_the_chart_and_the_address(app_url, page):
     expect(page.get_by_text("21 of 64 components keep")).to_be_visible()
     assert picture.evaluate("picture => picture.isConnected")  # the chart has new rows, it is no new chart
     expect(page).to_have_url(re.compile(r"pca_digits_k=21"))
+    settle(page)
+    for stays in ("Pin this run", "Reveal", "Explain"):  # though only the results ran again
+        expect(
+            page.get_by_role("button", name=stays).or_(page.get_by_role("radio", name=stays)).first
+        ).to_be_visible()
     page.reload()
     settle(page)
     expect(page.get_by_text("21 of 64 components keep")).to_be_visible()
