@@ -51,7 +51,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import count, pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -723,6 +723,7 @@ class Orders(NamedTuple):
     possible: int
 
 
+@lru_cache(maxsize=16)
 def orders_of(text: str) -> Orders:
     """Put a graph in order in three ways."""
     graph = read_edges(text)
@@ -731,6 +732,7 @@ def orders_of(text: str) -> Orders:
     return Orders(graph, tuple(queue), depth_first(graph), tuple(engine), count_orders(graph))
 
 
+@lru_cache(maxsize=16)
 def search_at_random(seed: int) -> Array:
     """For 30 random graphs (30, 4): nodes + arrows, what DFS looked at, a cycle by matrix, a cycle by DFS."""
     rng, rows = np.random.default_rng(seed), []
@@ -741,6 +743,23 @@ def search_at_random(seed: int) -> Array:
         cyclic = bool(np.trace(reach(graph)))
         rows.append([8 + arrows.sum(), found.nodes + found.arrows, cyclic, bool(found.cycle)])
     return np.array(rows, dtype=float)
+
+
+class Worked(NamedTuple):
+    """What the engine does beside your graph; as in the result."""
+
+    engine: dict[str, float]
+    descent: Array
+    switches: dict[str, float]
+    network: Network
+    along: Array
+    engine_faults: Array
+
+
+@lru_cache(maxsize=16)
+def worked(seed: int) -> Worked:
+    """The worked numbers, a descent, the switches, a network and other orders: the same for any graph."""
+    return Worked(by_engine(), descend(), switches(), network(seed), *different_orders())
 
 
 # --- The run ------------------------------------------------------------------------------------------
@@ -824,6 +843,7 @@ def faults_of(order: list[int], arrows: Array) -> tuple[int, int]:
     return wrong, older
 
 
+@cache
 def as_often_shown() -> tuple[int, bool]:
     """How many nodes the usual sort returns for a cycle, and whether it trips over a sink that is no key."""
     returned = len(queue_sort(read_edges(CYCLIC)))
@@ -852,7 +872,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     moved = watched_at(settings) - settings.alpha * slope
     after = graph_of(text, {**at, settings.watch: moved}).data
     tick(0.4)
-    along, faults = different_orders()
+    beside = worked(settings.seed)
     multiplications = np.array([products(n) for n in SIZES])
     tick(0.8)
     yours = orders_of(settings.edges)
@@ -873,8 +893,8 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         settings, leaves, tuple(d[0] for d in described), tuple(d[1] for d in described),
         tuple(node.op for node in nodes), np.array([float(node.data) for node in nodes]), slopes, arrows,
         gradients, courses, collected, refused, differences, slide, np.array([moved, after], dtype=float),
-        by_engine(), descend(), switches(), network(settings.seed), multiplications, along, faults,
-        orders_of(LAYER), yours, as_often_shown(), search_at_random(settings.seed), summary,
+        *beside[:4], multiplications, *beside[4:], orders_of(LAYER), yours, as_often_shown(),
+        search_at_random(settings.seed), summary,
     )  # fmt: skip
     tick(1.0)
     return result
@@ -1281,7 +1301,10 @@ def layers(arrows: Array) -> Array:
     return before.max() - before
 
 
-def places(arrows: Array) -> dict[tuple[int, ...], tuple[float, float]]:
+Places = dict[tuple[int, ...], tuple[float, float]]
+
+
+def places(arrows: Array) -> Places:
     """Where to draw each node ``(v,)`` and each bend ``(u, v, layer)`` of a long arrow, both from 0 to 1.
 
     Within a layer everything goes by the mean place of its neighbours, a few times over (Sugiyama, 1981).
@@ -1306,7 +1329,7 @@ def places(arrows: Array) -> dict[tuple[int, ...], tuple[float, float]]:
     return {cell: (d / (len(rows) - 1), at[cell]) for d, row in enumerate(rows) for cell in row}
 
 
-def walk(result: Result) -> tuple[pd.DataFrame, pd.DataFrame]:
+def walk(result: Result, at: Places) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every node in every frame, and what each frame says: leaves, a node a frame forward, then backward."""
     leaves, n = len(result.leaves), len(result.values)
     frames = [("before", 0, -1, "Only the inputs have values. Slide on.")]
@@ -1335,22 +1358,32 @@ def walk(result: Result) -> tuple[pd.DataFrame, pd.DataFrame]:
         said = f"call {call} is refused at {result.labels[v]}\nits numbers were freed by call {call - 1}"
         frames.append(("refused", call, v, said))
         shown.append(arrived.copy())
-    steps = pd.DataFrame(frames, columns=["phase", "call", "node", "text"]).assign(frame=range(len(frames)))
-    at = places(result.arrows)
-    rows = [
-        (f, v, result.labels[v], *at[(v,)], v == active, phase,
-         short(result.values[v]) if v < leaves or f > v - leaves else "",
-         "" if np.isnan(shown[f][v]) else short(shown[f][v]))
-        for f, (phase, _, active, _) in enumerate(frames)
-        for v in range(n)
-    ]  # fmt: skip
-    columns = ["frame", "node", "label", "along", "across", "active", "phase", "value", "gradient"]
-    return pd.DataFrame(rows, columns=columns), steps
+    F, place = len(frames), [at[(v,)] for v in range(n)]
+    phases, calls, active, texts = (list(column) for column in zip(*frames, strict=True))
+    numbers = list(map(short, result.values))
+    known = [v < leaves or f > v - leaves for f in range(F) for v in range(n)]
+    nodes = pd.DataFrame(
+        {
+            "frame": np.repeat(np.arange(F), n),
+            "node": np.tile(np.arange(n), F),
+            "label": list(result.labels) * F,
+            "along": [along for along, _ in place] * F,
+            "across": [across for _, across in place] * F,
+            "active": np.tile(np.arange(n), F) == np.repeat(active, n),
+            "phase": np.repeat(np.array(phases, dtype=object), n),
+            "value": [
+                number if is_known else "" for number, is_known in zip(numbers * F, known, strict=True)
+            ],
+            "gradient": ["" if np.isnan(g) else short(g) for row in shown for g in row.tolist()],
+        }
+    )
+    steps = {"phase": phases, "call": calls, "node": active, "text": texts, "frame": np.arange(F)}
+    return nodes, pd.DataFrame(steps)
 
 
-def arrows_table(result: Result) -> pd.DataFrame:
+def arrows_table(result: Result, at: Places) -> pd.DataFrame:
     """The arrows as points to be joined, with the frames in which something moves along them."""
-    at, depth, leaves, rows = places(result.arrows), layers(result.arrows), len(result.leaves), []
+    depth, leaves, rows = layers(result.arrows), len(result.leaves), []
     starts = np.cumsum([len(result.values) - leaves + 1, *map(len, result.courses)])
     ran = [
         {node: start + i for i, (node, _, _) in enumerate(course)}
@@ -1397,7 +1430,8 @@ def orders_table(orders: Orders) -> tuple[pd.DataFrame, pd.DataFrame]:
 @np.errstate(all="ignore")
 def tables(result: Result) -> dict[str, pd.DataFrame]:
     """Tidy tables: the walk, the gradients, the slide, the worked numbers, the network, products, orders."""
-    nodes, steps = walk(result)
+    place = places(result.arrows)
+    nodes, steps = walk(result, place)
     names, arcs = orders_table(result.yours)
     leaves, net = len(result.leaves), result.network
     sizes, theory = np.array(SIZES, dtype=float), by_hand()
@@ -1409,7 +1443,7 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
         "tangent": pd.DataFrame({"input": at + reach, "value": result.summary["value"] + slope * reach}),
         "nodes": nodes,
         "steps": steps,
-        "arrows": arrows_table(result),
+        "arrows": arrows_table(result, place),
         "gradients": pd.DataFrame(
             {
                 "input": result.leaves,

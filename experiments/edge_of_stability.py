@@ -73,9 +73,9 @@ Self-stabilization: the implicit bias of gradient descent at the edge of stabili
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -88,6 +88,7 @@ from lab.data import digits
 MULTIPLES = np.array([0.25, 0.5, 1.0])  # of the chosen rate; the first walk is the careful one
 SLOW, CHOSEN = 0, -1
 LOOKS = 50  # times the curvature is looked at, an odd number of steps apart: from both walls in turn
+STRETCH = 5  # steps between weights that are remembered
 LATE, EARLIER = 40, 30  # looks at which the last fifth, and the one before it, begin
 FIRST_LANCZOS, LANCZOS, FINE_LANCZOS = 30, 12, 60  # products for the first look, a later one, a last digit
 GAIN = 0.5
@@ -155,7 +156,7 @@ def scans() -> tuple[Array, Array]:
     return (pooled - pooled.mean(axis=0)) / pooled.std(axis=0), label
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """The data and the shape of the network."""
 
@@ -184,21 +185,31 @@ class Problem:
 
 def problem(settings: Settings) -> Problem:
     """The scans that the seed draws, and a network of the chosen shape."""
+    smooth = settings.activation == "tanh"
+    return _problem(settings.seed, settings.rows, settings.layers, settings.width, smooth)
+
+
+@lru_cache(maxsize=4)
+def _problem(seed: int, rows: int, layers: int, width: int, smooth: bool) -> Problem:
+    """One and the same for the same arguments, so that its walks can be remembered."""
     features, label = scans()
-    drawn = np.random.default_rng(settings.seed).permutation(len(label))[: settings.rows]
-    sizes = (16, *[settings.width] * settings.layers, 10)
+    drawn = np.random.default_rng(seed).permutation(len(label))[:rows]
     X = np.column_stack([features[drawn], np.ones(len(drawn))])
-    return Problem(X, np.eye(10)[label[drawn].astype(int)], sizes, settings.activation == "tanh")
+    return Problem(X, np.eye(10)[label[drawn].astype(int)], (16, *[width] * layers, 10), smooth)
 
 
 def forward(net: Problem, w: Array) -> tuple[list[Array], list[Array]]:
-    """Activations of every layer [(B, n, in + 1)], and their derivatives [(B, n, in)]; the output is last."""
-    A, bend, W = [np.broadcast_to(net.X, (len(w), *net.X.shape))], [], net.layers(w)
+    """Activations of every layer [(B, n, in + 1)], and their derivatives [(B, n, in)]; the output is last.
+
+    The first are the scans, (1, n, 17), the same for all.
+    """
+    A, bend, W = [net.X[None]], [], net.layers(w)
     for matrix in W[:-1]:
         Z = A[-1] @ matrix
-        A.append(np.ones((*Z.shape[:2], Z.shape[2] + 1)))  # a column of ones stays: it carries the bias
-        a = np.tanh(Z, out=A[-1][..., :-1]) if net.smooth else np.maximum(Z, 0, out=A[-1][..., :-1])
+        a = np.tanh(Z) if net.smooth else np.maximum(Z, 0)
         bend.append(1 - a * a if net.smooth else (a > 0).astype(float))
+        A.append(np.ones((*Z.shape[:2], Z.shape[2] + 1)))  # a column of ones stays: it carries the bias
+        A[-1][..., :-1] = a
     return [*A, A[-1] @ W[-1]], bend
 
 
@@ -213,30 +224,48 @@ def loss_at(net: Problem, w: Array) -> Array:
     return mean_loss(net, forward(net, w)[0][-1])
 
 
-def errors(net: Problem, W: list[Array], A: list[Array], bend: list[Array]) -> list[Array]:
-    """Backward pass: the derivative of the loss by what enters each layer [(B, n, out)]."""
+class Passes(NamedTuple):
+    """What both passes through the network leave behind at some weights."""
+
+    W: list[Array]  # of each layer (B, in + 1, out)
+    A: list[Array]  # activations and output, as of ``forward``
+    bend: list[Array]
+    D: list[Array]  # the derivative of the loss by what enters each layer (B, n, out)
+
+
+def both_passes(net: Problem, w: Array) -> Passes:
+    """Forward and backward."""
+    (A, bend), W = forward(net, w), net.layers(w)
     D = [(A[-1] - net.Y) / len(net.Y)]
     for matrix, slope in zip(W[:0:-1], bend[::-1], strict=True):
         D.append(D[-1] @ matrix[:, :-1].swapaxes(1, 2) * slope)
-    return D[::-1]
+    return Passes(W, A, bend, D[::-1])
+
+
+def slope_of(at: Passes) -> Array:
+    """The gradient (B, P)."""
+    parts = [(a.swapaxes(1, 2) @ d).reshape(len(d), -1) for a, d in zip(at.A, at.D, strict=False)]
+    return np.concatenate(parts, axis=1)
 
 
 def gradient(net: Problem, w: Array) -> tuple[Array, Array]:
     """Loss (B,) and gradient (B, P)."""
-    A, bend = forward(net, w)
-    D = errors(net, net.layers(w), A, bend)
-    parts = [(a.swapaxes(1, 2) @ d).reshape(len(w), -1) for a, d in zip(A, D, strict=False)]
-    return mean_loss(net, A[-1]), np.concatenate(parts, axis=1)
+    at = both_passes(net, w)
+    return mean_loss(net, at.A[-1]), slope_of(at)
 
 
 def curvature(net: Problem, w: Array) -> Callable[[Array], Array]:
-    """The map v (B, P) to Hv (B, P) at w: each line of both passes differentiated along v (Pearlmutter 1994).
+    """The map v (B, P) to Hv (B, P) at w."""
+    return curvature_of(net, both_passes(net, w))
+
+
+def curvature_of(net: Problem, at: Passes) -> Callable[[Array], Array]:
+    """The same: each line of both passes differentiated along v (Pearlmutter 1994).
 
     R stands for that derivative, ∂/∂ε at w + εv. RZ: of what enters a layer; RA: of what leaves it; RD: of
     the errors. For ReLU the second derivative is 0 away from the kink, and the kink is passed over.
     """
-    (A, bend), W, n = forward(net, w), net.layers(w), len(net.Y)
-    D = errors(net, W, A, bend)
+    (W, A, bend, D), n = at, len(net.Y)
     back = [matrix[:, :-1].swapaxes(1, 2) for matrix in W]
     # φ'' = -2φφ' for tanh; D_in is the error before it is multiplied by φ'
     twist = [d @ b * (-2 * a[..., :-1] * s if net.smooth else 0 * s)
@@ -323,66 +352,104 @@ def extrapolate(rows: Array) -> Array:
 # --- The run ------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=191)  # the longest walk
+def stretch(net: Problem, seed: int, alpha: float, number: int) -> tuple[Array, Array, Array, Array]:
+    """A few steps of all walks: weights before them and after (R, P), loss and |g|² (STRETCH, R).
+
+    Loss and |g|² are NaN from where a walk is lost. Remembered: the same however many steps follow.
+    """
+    rates = alpha * MULTIPLES
+    if number:
+        _, w, before, _ = stretch(net, seed, alpha, number - 1)
+        start, alive = stretch(net, seed, alpha, 0)[2][0], ~np.isnan(before[-1])
+    else:
+        w = np.repeat(net.start(np.random.default_rng([seed, 1]))[None], len(rates), axis=0)
+        start, alive = loss_at(net, w), np.ones(len(rates), dtype=bool)
+    first = w
+    loss, squared = np.full((2, STRETCH, len(rates)), np.nan)
+    for t in range(STRETCH):
+        now, g = gradient(net, w)
+        alive = alive & (now < LOST * start)
+        loss[t, alive], squared[t, alive] = now[alive], np.einsum("bp,bp->b", g, g)[alive]
+        w = w - np.where(alive, rates, 0.0)[:, None] * g
+    return first, w, loss, squared
+
+
+def follow(net: Problem, w: Array, rates: Array) -> tuple[Array, list[Array]]:
+    """Where walks from w (B, P) are after a step at each of the rates (T, B); all gradients [(B, P)]."""
+    slopes: list[Array] = []
+    for rate in rates:
+        slopes.append(slope_of(both_passes(net, w)))
+        w = w - rate[:, None] * slopes[-1]
+    return w, slopes
+
+
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Walk at three rates side by side, look at the curvature 51 times, and try the quadratic at the end."""
     net, rng = problem(settings), np.random.default_rng([settings.seed, 1])
     rates, every = settings.alpha * MULTIPLES, settings.steps // LOOKS
-    w = np.repeat(net.start(rng)[None], len(rates), axis=0)  # (R, P)
-    loss, squared = np.full((2, settings.steps + 1, len(rates)), np.nan)
     S, residual, position = np.full((3, LOOKS + 1, len(rates)), np.nan)
-    u, alive = rng.standard_normal(w.shape), np.ones(len(rates), dtype=bool)
-    seen, tested, bends = [], [], []  # the chosen walk: weights, u and gradient; steps and their curvature
+    net.start(rng)  # the walks begin there; the looks go on with the same draws
+    u = rng.standard_normal((len(rates), net.cuts[-1][0].stop))
+    stretches: list[tuple[Array, Array, Array, Array]] = []
+    seen, tested, bends = [], [], []  # the chosen walk: weights and u; steps and their curvature
     late: tuple[Array, Array] | None = None  # its weights and u where the last fifth begins
-    tail: list[Array] = []  # its gradients from there on
-    for t in range(settings.steps + 1):
-        now, g = gradient(net, w)
-        alive = alive & (now < LOST * (now if t == 0 else loss[0]))
-        loss[t, alive], squared[t, alive] = now[alive], np.einsum("bp,bp->b", g, g)[alive]
-        if t % every == 0:
-            look = t // every
-            unit = g / np.linalg.norm(g, axis=1, keepdims=True)
-            found = lanczos(curvature(net, w), u + 0.3 * unit, LANCZOS if look else FIRST_LANCZOS)
-            u = found[1] * np.where(np.einsum("bp,bp->b", found[1], u) < 0, -1.0, 1.0)[:, None]
-            S[look, alive], residual[look, alive] = found[0][alive], found[2][alive]
-            position[look, alive] = (np.einsum("bp,bp->b", u, g) / found[0])[alive]
-            if alive[CHOSEN]:
-                seen.append((w[CHOSEN], u[CHOSEN]))
-                if look % 2 == 0 and t < settings.steps:
-                    tested.append(t)
-                    bends.append(along_step(net, w[CHOSEN], -rates[CHOSEN] * g[CHOSEN]))
-                if look == LATE:
-                    late = w[[CHOSEN]], u[[CHOSEN]]
-            tick(0.9 * t / settings.steps)
-        if late is not None:
-            tail.append(g[CHOSEN])
-        w = w - np.where(alive, rates, 0.0)[:, None] * g
-    sharp, wrong, frozen, slope = _frozen(net, late, tail, float(rates[CHOSEN]), settings.steps // 5)
+    for look in range(LOOKS + 1):
+        number, ahead = divmod(look * every, STRETCH)
+        while len(stretches) <= number:
+            stretches.append(stretch(net, settings.seed, settings.alpha, len(stretches)))
+        w, _, loss, _ = stretches[number]
+        w, _ = follow(net, w, np.where(np.isnan(loss[:ahead]), 0.0, rates))
+        at, alive = both_passes(net, w), ~np.isnan(loss[ahead])
+        g = slope_of(at)
+        unit = g / np.linalg.norm(g, axis=1, keepdims=True)
+        found = lanczos(curvature_of(net, at), u + 0.3 * unit, LANCZOS if look else FIRST_LANCZOS)
+        u = found[1] * np.where(np.einsum("bp,bp->b", found[1], u) < 0, -1.0, 1.0)[:, None]
+        S[look, alive], residual[look, alive] = found[0][alive], found[2][alive]
+        position[look, alive] = (np.einsum("bp,bp->b", u, g) / found[0])[alive]
+        if alive[CHOSEN]:
+            seen.append((w[CHOSEN], u[CHOSEN]))
+            if look % 2 == 0 and look < LOOKS:
+                tested.append(look * every)
+                bends.append(along_step(net, w[CHOSEN], -rates[CHOSEN] * g[CHOSEN]))
+            if look == LATE:
+                late = w[[CHOSEN]], u[[CHOSEN]]
+        tick(0.9 * look / LOOKS)
+    loss, squared = (np.concatenate([part[i] for part in stretches])[: settings.steps + 1] for i in (2, 3))
+    sharp, wrong, frozen, slope = _frozen(net, late, loss[LATE * every : -1, CHOSEN], float(rates[CHOSEN]))
     tick(0.95)
     slices = _slices(net, seen, position[: len(seen), CHOSEN], rates[CHOSEN] * S[: len(seen), CHOSEN])
     direction = rng.standard_normal((1, w.shape[1]))
     direction /= np.linalg.norm(direction)
-    product = curvature(net, w[[SLOW]])(direction)[0]
+    end = w[[SLOW]] - (rates[SLOW] if alive[SLOW] else 0.0) * g[[SLOW]]
+    product = curvature(net, end)(direction)[0]
     tick(1.0)
     result = Result(
         settings, rates, loss, squared, every * np.arange(LOOKS + 1.0), S, residual, position, *slices,
         np.array(tested), np.array(bends), sharp, wrong, frozen, slope, product,
-        differences(net, w[[SLOW]], direction), {},
+        differences(net, end, direction), {},
     )  # fmt: skip
     result.summary.update(summarise(result))
     return result
 
 
 def _frozen(
-    net: Problem, late: tuple[Array, Array] | None, tail: list[Array], rate: float, steps: int
+    net: Problem, late: tuple[Array, Array] | None, loss: Array, rate: float
 ) -> tuple[float, float, Array, Array]:
-    """Where the last fifth begins: sharpness, residual, the walk on the quadratic, the network's slope."""
+    """Where the last fifth begins: sharpness, residual, the walk on the quadratic, the network's slope.
+
+    ``loss`` (T/5,) is that of the chosen walk from there on, NaN once it is lost.
+    """
+    steps = len(loss)
     if late is None:
         return math.nan, math.nan, np.full((2, steps + 1), np.nan), np.full(steps + 1, np.nan)
     w, u = late
+    end, tail = follow(net, w, np.where(np.isnan(loss), 0.0, rate)[:, None])
+    tail.append(gradient(net, end)[1])
     product = curvature(net, w)
     S, u, residual = lanczos(product, u, FINE_LANCZOS)
-    walk = walk_frozen(product, tail[0][None], u, rate, steps)
-    return float(S[0]), float(residual[0]), walk, np.array(tail) @ u[0]
+    walk = walk_frozen(product, tail[0], u, rate, steps)
+    return float(S[0]), float(residual[0]), walk, np.concatenate(tail) @ u[0]
 
 
 def _slices(

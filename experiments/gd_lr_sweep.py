@@ -52,7 +52,8 @@ B. Yu (2024), "Large stepsize gradient descent for logistic loss".
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache, lru_cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,8 @@ from lab.contract import Array, Challenge, Check, Claim, Tick, control, exact, i
 Floats = NDArray[Any]  # float64, or float32 where the setting asks for it
 Loss = Literal["squared", "logistic"]
 
+TWICE = 2  # the chosen rate walks twice: BLAS would sum a single column in another order
+STRETCH = 10  # steps between weights that are remembered
 PROBES = (0.5, 1.0, 1.5, 2.01)  # multiples of 1/λ_max the claims look at, whatever the controls show
 PROBE_STEPS = 200
 FLIP_STEPS = 20  # 0.5^20 = 1e-6: every sign is still far above rounding
@@ -180,13 +183,16 @@ def spread_one(columns: Array) -> Array:
     return (columns - columns.mean(axis=0)) / columns.std(axis=0)
 
 
+@cache
 def problem(name: str, standardise: bool) -> tuple[Array, Array, Array]:
     """Features (n, d), centred target of the squared loss (n,), label of the logistic loss (n,), 0 or 1."""
     features, target = data.diabetes() if name == "diabetes" else data.breast_cancer()
     label = (target > np.median(target)).astype(float) if name == "diabetes" else target
-    if standardise:
-        return spread_one(features), spread_one(target), label
-    return features, target - target.mean(), label
+    features = spread_one(features) if standardise else features
+    found = features, spread_one(target) if standardise else target - target.mean(), label
+    for array in found:
+        array.setflags(write=False)
+    return found
 
 
 def mean_loss(loss: Loss, scores: Floats, y: Floats) -> Floats:
@@ -208,9 +214,10 @@ def descend(
 ) -> Iterator[Any]:
     """Gradient descent at many rates at once; yields the weights (d, R) of every step, the start included.
 
-    Column r walks with rate rates[r] and momentum beta[r] (Polyak 1964; 0 is plain gradient descent).
+    Column r walks with rate rates[r] and momentum beta[r] (Polyak 1964; 0 is plain gradient descent). They
+    start from the same weights (d,), or each from its own (d, R).
     """
-    W = np.repeat(start[:, None], len(rates), axis=1)  # (d, R)
+    W = np.repeat(start[:, None], len(rates), axis=1) if start.ndim == 1 else start  # (d, R)
     velocity = np.zeros_like(W)
     yield W
     for _ in range(steps):
@@ -308,13 +315,10 @@ def newton(X: Array, label: Array, rounds: int = 40) -> Array | None:
 # --- The measurements ---------------------------------------------------------------------------------
 
 
-def probe(X: Array, y: Array, V: Array, lowest: Array, multiples: Array, lam: Array) -> tuple[Array, Array]:
-    """Errors along the eigen-directions: gradient descent (T + 1, d, P) and best heavy ball (T + 1, d)."""
-    rate, beta = heavy_ball(lam[0], lam[-1])
-    rates, momenta = np.append(multiples / lam[0], rate), np.append(np.zeros(len(multiples)), beta)
+def probe(X: Array, y: Array, V: Array, lowest: Array, rates: Array, momenta: Array) -> Array:
+    """Errors along the eigen-directions while descending at each of the rates (PROBE_STEPS + 1, d, P)."""
     walk = descend(lambda W: slope("squared", X, y, W), np.zeros(X.shape[1]), rates, PROBE_STEPS, momenta)
-    error = np.stack([V.T @ (W - lowest[:, None]) for W in walk])
-    return error[:, :, :-1], error[:, :, -1]
+    return np.stack([V.T @ (W - lowest[:, None]) for W in walk])
 
 
 def searches(
@@ -395,12 +399,17 @@ def _thin(steps: int, at_most: int) -> NDArray[np.int64]:
     return np.unique(np.rint(np.geomspace(1, steps + 1, at_most)).astype(np.int64) - 1)
 
 
-def _quadratic(X: Array, y: Array, chosen: float) -> dict[str, Any]:
-    """Everything the claims need of the squared loss on X (n, d), y (n, 1)."""
-    lam, V = directions(X, (X.T @ y)[:, 0])
-    lowest = least_squares(X, y[:, 0])
-    multiples = np.array([*PROBES, 2 * lam[0] / (lam[0] + lam[-1]), chosen])
-    probe_error, heavy_error = probe(X, y, V, lowest, multiples, lam)
+@cache
+def _quadratic(name: str, standardise: bool) -> dict[str, Any]:
+    """Everything the claims need of the squared loss but the chosen rate, probed last."""
+    X, target, _ = problem(name, standardise)
+    y = target[:, None]
+    lam, V = directions(X, X.T @ target)
+    lowest = least_squares(X, target)
+    multiples = np.array([*PROBES, 2 * lam[0] / (lam[0] + lam[-1])])
+    rate, beta = heavy_ball(lam[0], lam[-1])
+    momenta = np.append(np.zeros(len(multiples)), beta)
+    error = probe(X, y, V, lowest, np.append(multiples / lam[0], rate), momenta)
     wall, wall_width, best, best_width = searches(X, y, V, lowest, lam[0])
     squares, nan_step = single_precision(X, y, lam[0])
     toy_wall, toy_width, toy_landing = toy()
@@ -410,8 +419,8 @@ def _quadratic(X: Array, y: Array, chosen: float) -> dict[str, Any]:
         "rows": len(X),
         "steepest_entry": float(np.abs(V[:, 0]).max()),
         "probe_multiples": multiples,
-        "probe_error": probe_error,
-        "heavy_error": heavy_error,
+        "probe_error": error[:, :, :-1],
+        "heavy_error": error[:, :, -1],
         "wall": wall,
         "wall_width": wall_width,
         "best": best,
@@ -424,6 +433,7 @@ def _quadratic(X: Array, y: Array, chosen: float) -> dict[str, Any]:
     }
 
 
+@cache
 def _curved() -> dict[str, Any]:
     """Everything the claims need of the logistic loss: breast_cancer at large rates, the edge on diabetes."""
     loss, steps, sharp = large_rates()
@@ -440,44 +450,135 @@ def _curved() -> dict[str, Any]:
     }
 
 
-def _sweep(settings: Settings, X: Array, y: Array, bottom: Array, tick: Tick) -> dict[str, Any]:
-    """All rates of the sweep and the watched ones: the columns of one matrix, one descent."""
+class Slopes(NamedTuple):
+    """A loss on a data set: what the charts show of it whatever the rate."""
+
+    loss: Loss
+    X: Array  # (n, d)
+    y: Array  # (n, 1)
+    lam: Array  # (d,) eigenvalues at the start
+    V: Array  # (d, d) eigenvectors, as columns
+    bottom: Array  # (d,) the minimum; NaN where there is none
+    lowest_loss: float
+    wall_theory: float
+    wall: float  # as a rate
+
+
+@cache
+def _slopes(name: str, standardise: bool, loss: Loss) -> Slopes:
+    """Eigen-directions, the minimum and the wall."""
+    X, target, label = problem(name, standardise)
+    y = target if loss == "squared" else label
+    found = least_squares(X, y) if loss == "squared" else newton(X, y)
+    # Where the data are separable the logistic loss falls to 0 and nowhere has a minimum.
+    bottom = np.full(X.shape[1], math.nan) if found is None else found
+    least = 0.0 if found is None else float(mean_loss(loss, (X @ found)[:, None], y[:, None])[0])
+    lam, V = directions(X, -slope(loss, X, y[:, None], np.zeros((X.shape[1], 1)))[:, 0])
+    if loss == "squared":
+        quadratic = _quadratic(name, standardise)
+        theory, wall = 2 / quadratic["eigenvalues"][0], quadratic["wall"]
+    else:
+        lam, start = lam / 4, sharpness(X, np.zeros(X.shape[1]))  # σ' = 1/4 at w = 0
+        theory = 2 / sharpness(X, found)
+        wall = logistic_edge(X, y[:, None], 0.5 / start, 200 / start)[0]
+    return Slopes(loss, X, y[:, None], lam, V, bottom, least, float(theory), float(wall))
+
+
+def _walk(at: Slopes, multiples: Array, kind: type, start: Floats, steps: int) -> Iterator[Floats]:
+    """Descend in single or double precision from start (d,) or (d, R): weights (d, R) of every step."""
+    X: Floats = at.X.astype(kind)
+    y: Floats = at.y.astype(kind)
+    rates = (multiples / at.lam[0]).astype(kind)
+    return descend(lambda W: slope(at.loss, X, y, W), start, rates, steps)
+
+
+def _curve(at: Slopes, weights: Floats) -> tuple[Array, Array]:
+    """Loss (T + 1,) along a walk (d, T + 1), and its error along each eigen-direction (T + 1, d)."""
+    X, y, wide = at.X.astype(weights.dtype), at.y.astype(weights.dtype), weights.astype(np.float64)
+    losses = mean_loss(at.loss, X @ weights, y).astype(np.float64)
+    if at.loss == "squared":
+        return losses, (wide - at.bottom[:, None]).T @ at.V
+    # Slope over curvature: what the error would be on a quadratic.
+    return losses, slope(at.loss, at.X, at.y, wide).T @ at.V / at.lam
+
+
+@lru_cache(maxsize=201)  # the longest walk
+def _stretch(name: str, standardise: bool, loss: Loss, float32: bool, number: int) -> tuple[Floats, Floats]:
+    """Ten steps at all rates of the sweep and the watched ones; number 0 is the start alone.
+
+    Weights at the end (d, R), and those of the watched rates after every step (C, d, 10). Remembered: the
+    same however many steps follow, and whichever rate is chosen.
+    """
+    at, kind = _slopes(name, standardise, loss), np.float32 if float32 else np.float64
+    multiples = np.append(SWEEP[loss], WATCHED[loss])
+    if number:
+        start = _stretch(name, standardise, loss, float32, number - 1)[0]
+        _, *walk = _walk(at, multiples, kind, start, STRETCH)
+    else:
+        walk = list(_walk(at, multiples, kind, np.zeros(at.X.shape[1], kind), 0))
+    return walk[-1], np.stack([W[:, len(SWEEP[loss]) :].T for W in walk], axis=-1)
+
+
+@lru_cache(maxsize=24)
+def _watched(
+    name: str, standardise: bool, loss: Loss, float32: bool, steps: int, column: int
+) -> tuple[Array, Array]:
+    """Loss at one of the watched rates (T + 1,), and the error along the steepest direction (T + 1,)."""
+    parts = [_stretch(name, standardise, loss, float32, k)[1] for k in range(steps // STRETCH + 1)]
+    losses, errors = _curve(
+        _slopes(name, standardise, loss), np.concatenate([part[column] for part in parts], axis=1)
+    )
+    return losses, errors[:, 0].copy()
+
+
+@lru_cache(maxsize=4)
+def _chosen(name: str, standardise: bool, loss: Loss, float32: bool, steps: int, multiple: float) -> Floats:
+    """Weights (d, T + 1) at the chosen rate."""
+    at, kind = _slopes(name, standardise, loss), np.float32 if float32 else np.float64
+    walk = _walk(at, np.full(TWICE, multiple), kind, np.zeros(at.X.shape[1], kind), steps)
+    return np.stack([W[:, 0] for W in walk], axis=-1)
+
+
+def _probe_chosen(name: str, standardise: bool, multiple: float) -> Array:
+    """Errors along the eigen-directions (PROBE_STEPS + 1, d, 1), as of ``probe``, at the chosen rate."""
+    at = _slopes(name, standardise, "squared")
+    error = at.V.T @ (
+        _chosen(name, standardise, "squared", False, PROBE_STEPS, multiple) - at.bottom[:, None]
+    )
+    return error.T[:, :, None]
+
+
+def _sweep(settings: Settings, tick: Tick) -> dict[str, Any]:
+    """All rates of the sweep and the watched ones: the columns of one matrix; and the chosen rate."""
     loss, T, multiples = settings.loss, settings.steps, SWEEP[settings.loss]
-    lam, V = directions(X, -slope(loss, X, y, np.zeros((X.shape[1], 1)))[:, 0])
-    lam = lam if loss == "squared" else lam / 4  # σ' = 1/4 at w = 0
-    watched = np.array([*WATCHED[loss], settings.multiple])
-    rates = np.concatenate([multiples, watched]) / lam[0]
-    kind = np.float32 if settings.float32 else np.float64
-    X_, y_, rates_ = (array.astype(kind) for array in (X, y, rates))
-    walks = np.empty((len(watched), X.shape[1], T + 1), kind)  # weights of the watched columns
-    walk = descend(lambda W: slope(loss, X_, y_, W), np.zeros(X.shape[1], kind), rates_, T)
-    for step, W in enumerate(walk):
-        walks[:, :, step] = W[:, len(multiples) :].T
-        if step % 20 == 0:
-            tick(0.3 + 0.5 * step / T)
-    losses, errors = np.empty((T + 1, len(walks))), np.empty((T + 1, X.shape[1], len(walks)))
-    for c, weights in enumerate(walks):
-        losses[:, c] = mean_loss(loss, X_ @ weights, y_)
-        wide = weights.astype(np.float64)
-        if loss == "squared":
-            errors[:, :, c] = (wide - bottom[:, None]).T @ V
-        else:  # slope over curvature: what the error would be on a quadratic
-            errors[:, :, c] = slope(loss, X, y, wide).T @ V / lam
-        tick(0.8 + 0.15 * (c + 1) / len(walks))
-    start_error = -V.T @ bottom
+    which = settings.data, settings.standardise, loss
+    at, kind = _slopes(*which), np.float32 if settings.float32 else np.float64
+    for number in range(T // STRETCH + 1):
+        W = _stretch(*which, settings.float32, number)[0]
+        if number % 2 == 0:
+            tick(0.3 + 0.5 * number * STRETCH / T)
+    curves = []
+    for column in range(len(WATCHED[loss])):
+        curves.append(_watched(*which, settings.float32, T, column))
+        tick(0.8 + 0.15 * (column + 1) / (len(WATCHED[loss]) + 1))
+    chosen = _chosen(*which, settings.float32, T, settings.multiple)
+    losses, errors = _curve(at, chosen)
+    tick(0.95)
+    start_error = -at.V.T @ at.bottom
+    swept = mean_loss(loss, at.X.astype(kind) @ W[:, : len(multiples)], at.y.astype(kind))
     return {
-        "curvature": lam,
+        "curvature": at.lam,
         "sweep_multiples": multiples,
-        "sweep_loss": mean_loss(loss, X_ @ W[:, : len(multiples)], y_).astype(np.float64),
-        "sweep_theory": remaining(lam, start_error, multiples / lam[0], T)
+        "sweep_loss": swept.astype(np.float64),
+        "sweep_theory": remaining(at.lam, start_error, multiples / at.lam[0], T)
         if loss == "squared"
         else np.full(len(multiples), math.nan),
-        "curve_multiples": watched,
-        "curve_loss": losses,
-        "curve_steepest": errors[:, 0],
-        "coordinates": errors[:, :, -1],
-        **_overflow(settings, lam, start_error, len(X), losses[:, -1]),
-        **_plane(settings, X, y, V, bottom, walks[-1].astype(np.float64)),
+        "curve_multiples": np.array([*WATCHED[loss], settings.multiple]),
+        "curve_loss": np.column_stack([*(curve[0] for curve in curves), losses]),
+        "curve_steepest": np.column_stack([*(curve[1] for curve in curves), errors[:, 0]]),
+        "coordinates": errors,
+        **_overflow(settings, at.lam, start_error, len(at.X), losses),
+        **_plane(settings, at, chosen.astype(np.float64)),
     }
 
 
@@ -490,15 +591,15 @@ def _overflow(settings: Settings, lam: Array, error: Array, n: int, losses: Arra
     return {"overflow_theory": theory, "overflow": float(gone[0]) if len(gone) else math.nan}
 
 
-def _plane(settings: Settings, X: Array, y: Array, V: Array, bottom: Array, walk: Array) -> dict[str, Any]:
+def _plane(settings: Settings, at: Slopes, walk: Array) -> dict[str, Any]:
     """The path on two eigen-directions, and the loss around it on a 41 x 41 grid.
 
     The other directions stand at the minimum, for the logistic loss where the walk ended.
     """
     first, second = AXES[settings.path_axes]
-    last = X.shape[1] - 1
+    last, bottom = len(at.lam) - 1, at.bottom
     axes = (round(first * last), max(1, round(second * last)))
-    A = V[:, axes]  # (d, 2)
+    A = at.V[:, axes]  # (d, 2)
     path = walk.T @ A  # (T + 1, 2)
     goal = A.T @ bottom if settings.loss == "squared" else np.full(2, math.nan)
     ranges = [_window(path[:, axis], goal[axis]) for axis in (0, 1)]
@@ -507,13 +608,14 @@ def _plane(settings: Settings, X: Array, y: Array, V: Array, bottom: Array, walk
     rest = rest - A @ (A.T @ rest)
     x, y_axis = np.meshgrid(*ranges)
     grid = rest[:, None] + A @ np.stack([x.ravel(), y_axis.ravel()])  # (d, 41²)
-    loss = mean_loss(settings.loss, X @ grid, y).reshape(x.shape)
+    # In five parts that fit the processor's cache.
+    loss = [mean_loss(settings.loss, at.X @ part, at.y) for part in np.array_split(grid, 5, axis=1)]
     return {
         "axes": axes,
         "path": path,
         "plane_x": ranges[0],
         "plane_y": ranges[1],
-        "plane_loss": loss,
+        "plane_loss": np.concatenate(loss).reshape(x.shape),
         "minimum": goal,
     }
 
@@ -527,6 +629,7 @@ def _window(positions: Array, goal: float) -> Array:
     return np.linspace(seen.min() - margin, seen.max() + margin, 41)
 
 
+@cache
 def _scales() -> dict[str, tuple[float, float]]:
     """Largest and smallest eigenvalue of XᵀX/n for each data set, standardised and as shipped."""
     found = {}
@@ -543,34 +646,24 @@ def _scales() -> dict[str, tuple[float, float]]:
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Descend at every rate in one batch, find the wall, and look along each eigen-direction."""
+    which = settings.data, settings.standardise
     with np.errstate(over="ignore", invalid="ignore"):  # divergence is a result
-        X, target, label = problem(settings.data, settings.standardise)
-        quadratic = _quadratic(X, target[:, None], settings.multiple)
+        quadratic = _quadratic(*which)
+        chosen = _probe_chosen(*which, settings.multiple)
         tick(0.1)
         curved = _curved()
         tick(0.2)
-        y = target if settings.loss == "squared" else label
-        found = least_squares(X, y) if settings.loss == "squared" else newton(X, y)
-        # Where the data are separable the logistic loss falls to 0 and nowhere has a minimum.
-        bottom = np.full(X.shape[1], math.nan) if found is None else found
-        least = 0.0 if found is None else float(mean_loss(settings.loss, (X @ found)[:, None], y[:, None])[0])
-        wall_theory, wall = 2 / quadratic["eigenvalues"][0], quadratic["wall"]
-        if settings.loss == "logistic":
-            start = sharpness(X, np.zeros(X.shape[1]))
-            wall_theory, wall = (
-                2 / sharpness(X, found),
-                logistic_edge(X, y[:, None], 0.5 / start, 200 / start)[0],
-            )
+        at = _slopes(*which, settings.loss)
         tick(0.3)
-        shown = _sweep(settings, X, y[:, None], bottom, tick)
+        shown = _sweep(settings, tick)
     lam = shown["curvature"]
     kappa = lam[0] / lam[-1]
     summary = {
         "learning_rate": settings.multiple / lam[0],
         "lambda_max": lam[0],
         "condition_number": kappa,
-        "wall_predicted": wall_theory,
-        "wall_measured": wall,
+        "wall_predicted": at.wall_theory,
+        "wall_measured": at.wall,
         "best_rate": 2 / (lam[0] + lam[-1]),
         "best_factor_per_step": (kappa - 1) / (kappa + 1),
         "heavy_ball_factor_per_step": (math.sqrt(kappa) - 1) / (math.sqrt(kappa) + 1),
@@ -581,11 +674,15 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     return Result(
         settings=settings,
         summary={name: float(value) for name, value in summary.items()},
-        lowest_loss=least,
-        shown_wall_theory=float(wall_theory),
-        shown_wall=float(wall),
+        lowest_loss=at.lowest_loss,
+        shown_wall_theory=at.wall_theory,
+        shown_wall=at.wall,
         scales=_scales(),
-        **quadratic,
+        **quadratic
+        | {
+            "probe_multiples": np.append(quadratic["probe_multiples"], settings.multiple),
+            "probe_error": np.concatenate([quadratic["probe_error"], chosen], axis=2),
+        },
         **curved,
         **shown,
     )
@@ -845,7 +942,8 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
 
 
 def _finite(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    return frame[np.isfinite(frame[column])].reset_index(drop=True)
+    keep = np.isfinite(frame[column])
+    return frame if keep.all() else frame[keep].reset_index(drop=True)
 
 
 def _excess(result: Result, loss: Array) -> Array:
@@ -870,43 +968,40 @@ def _sweep_table(result: Result) -> pd.DataFrame:
 
 def _main_table(result: Result, sweep: pd.DataFrame) -> pd.DataFrame:
     """The sweep as far as a chart can show it: to where it crosses a thousand times the loss of the start."""
-    table = pd.DataFrame(
-        {
-            "multiple": sweep.multiple,
-            "learning_rate": sweep.learning_rate,
-            "log10_excess_loss": np.log10(sweep.excess_loss),
-            "log10_predicted": np.log10(sweep.predicted_excess_loss),
-        }
-    )
-    most = 3 + math.log10(result.curve_loss[0, 0])
-    above = np.flatnonzero(table.log10_excess_loss > most)
+    columns = {
+        "multiple": sweep.multiple.to_numpy(),
+        "learning_rate": sweep.learning_rate.to_numpy(),
+        "log10_excess_loss": np.log10(sweep.excess_loss.to_numpy()),
+        "log10_predicted": np.log10(sweep.predicted_excess_loss.to_numpy()),
+    }
+    height, most = columns["log10_excess_loss"], 3 + math.log10(result.curve_loss[0, 0])
+    above = np.flatnonzero(height > most)
     if len(above):
-        before, after = table.iloc[above[0] - 1], table.iloc[above[0]]
-        share = (most - before.log10_excess_loss) / (after.log10_excess_loss - before.log10_excess_loss)
-        table = table.iloc[: above[0] + 1].copy()
-        table.iloc[-1] = before + share * (after - before)
-    return table
+        i = above[0]
+        share = (most - height[i - 1]) / (height[i] - height[i - 1])
+        columns = {
+            name: np.append(column[:i], column[i - 1] + share * (column[i] - column[i - 1]))
+            for name, column in columns.items()
+        }
+    return pd.DataFrame(columns)
 
 
 def _curve_table(result: Result, steps: NDArray[np.int64]) -> pd.DataFrame:
-    frames = []
-    for column, multiple in enumerate(result.curve_multiples):
-        frames.append(
-            pd.DataFrame(
-                {
-                    "multiple": multiple,
-                    "learning_rate": multiple / result.curvature[0],
-                    "regime": regime(float(multiple)),
-                    "chosen": column == len(result.curve_multiples) - 1,
-                    "step": steps,
-                    "loss": result.curve_loss[steps, column],
-                    "excess_loss": _excess(result, result.curve_loss[steps, column]),
-                    "steepest_error": result.curve_steepest[steps, column]
-                    / abs(result.curve_steepest[0, column]),
-                }
-            )
-        )
-    return _finite(pd.concat(frames, ignore_index=True), "loss")
+    multiples, S = result.curve_multiples, len(steps)
+    loss = result.curve_loss[steps].T.ravel()  # (C·S,)
+    table = pd.DataFrame(
+        {
+            "multiple": np.repeat(multiples, S),
+            "learning_rate": np.repeat(multiples / result.curvature[0], S),
+            "regime": np.repeat(np.array([regime(float(m)) for m in multiples], dtype=object), S),
+            "chosen": np.repeat(np.arange(len(multiples)) == len(multiples) - 1, S),
+            "step": np.tile(steps, len(multiples)),
+            "loss": loss,
+            "excess_loss": _excess(result, loss),
+            "steepest_error": (result.curve_steepest[steps] / np.abs(result.curve_steepest[0])).T.ravel(),
+        }
+    )
+    return _finite(table, "loss")
 
 
 def _direction_table(result: Result, steps: NDArray[np.int64]) -> pd.DataFrame:
@@ -967,16 +1062,15 @@ def _race_table(result: Result) -> pd.DataFrame:
     root = math.sqrt(lam[0] / lam[-1])
     r = (root - 1) / (root + 1)
     plain = (1 - 2 * lam[-1] / (lam[0] + lam[-1])) ** steps
-    start = abs(result.start_error[-1])
-    walks = (
-        ("gradient descent", result.probe_error[:, -1, len(PROBES)], plain),
-        ("heavy ball", result.heavy_error[:, -1], (1 + (1 - r) * steps) * r**steps),
+    errors = np.concatenate([result.probe_error[:, -1, len(PROBES)], result.heavy_error[:, -1]])
+    return pd.DataFrame(
+        {
+            "step": np.tile(steps, 2),
+            "method": np.repeat(np.array(["gradient descent", "heavy ball"], dtype=object), len(steps)),
+            "measured": np.abs(errors) / abs(result.start_error[-1]),
+            "predicted": np.concatenate([plain, (1 + (1 - r) * steps) * r**steps]),
+        }
     )
-    frames = [
-        pd.DataFrame({"step": steps, "method": name, "measured": np.abs(error) / start, "predicted": theory})
-        for name, error, theory in walks
-    ]
-    return pd.concat(frames, ignore_index=True)
 
 
 def _overflow_table(result: Result) -> pd.DataFrame:
@@ -994,16 +1088,16 @@ def _overflow_table(result: Result) -> pd.DataFrame:
 
 def _logistic_table(result: Result) -> pd.DataFrame:
     steps, looked = _thin(LARGE_STEPS, 120), result.large_steps.astype(int)
-    frames = []
-    for column, multiple in enumerate(LARGE):
-        for quantity, at, values in (
-            ("loss", steps, result.large_loss[steps, column]),
-            ("rate x curvature", looked, result.large_sharpness[:, column]),
-        ):
-            frames.append(
-                pd.DataFrame({"multiple": multiple, "quantity": quantity, "step": at, "value": values})
-            )
-    return pd.concat(frames, ignore_index=True)
+    values = np.concatenate([result.large_loss[steps], result.large_sharpness])  # a column a rate
+    quantity = np.repeat(np.array(["loss", "rate x curvature"], dtype=object), [len(steps), len(looked)])
+    return pd.DataFrame(
+        {
+            "multiple": np.repeat(LARGE, len(values)),
+            "quantity": np.tile(quantity, len(LARGE)),
+            "step": np.tile(np.concatenate([steps, looked]), len(LARGE)),
+            "value": values.T.ravel(),
+        }
+    )
 
 
 # --- Predict, then see --------------------------------------------------------------------------------

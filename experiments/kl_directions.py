@@ -221,28 +221,38 @@ def repeated(target: Target, times: int) -> Target:
     return Target(*(np.repeat(part, times, axis=0) for part in target))
 
 
-def log_density(x: Array, target: Target) -> tuple[Array, Array, Array]:
-    """$f = ln p$ and its first two derivatives at x (n, K), stable far out.
+def log_parts(x: Array, target: Target) -> Array:
+    """ln of weight times density of each component at x (n, K): (n, C, K)."""
+    weight, mean, sd = (part[:, :, None] for part in target)  # (n, C, 1)
+    away = (x[:, None, :] - mean) / sd
+    return np.log(weight / sd) - 0.5 * log(2 * pi) - 0.5 * away**2
+
+
+def log_density(x: Array, target: Target) -> Array:
+    """$f = ln p$ at x (n, K), stable far out."""
+    logs = log_parts(x, target)
+    top = logs.max(axis=1)
+    return top + np.log(np.exp(logs - top[:, None]).sum(axis=1))
+
+
+def log_slopes(x: Array, target: Target) -> tuple[Array, Array]:
+    """The first two derivatives of ln p at x (n, K).
 
     With responsibilities r and slopes d = (μ − x)/σ² of the components: $f' = Σ r d$ and
     $f'' = Σ r (d² − 1/σ²) − f'²$.
     """
-    weight, mean, sd = (part[:, :, None] for part in target)  # (n, C, 1)
-    away = (x[:, None, :] - mean) / sd  # (n, C, K)
-    logs = np.log(weight / sd) - 0.5 * log(2 * pi) - 0.5 * away**2
-    top = logs.max(axis=1)
-    share = np.exp(logs - top[:, None])
-    total = share.sum(axis=1)
-    share /= total[:, None]
-    slope = -away / sd
+    logs = log_parts(x, target)
+    share = np.exp(logs - logs.max(axis=1)[:, None])
+    share /= share.sum(axis=1)[:, None]
+    mean, sd = target.mean[:, :, None], target.sd[:, :, None]
+    slope = -((x[:, None, :] - mean) / sd) / sd
     first = np.sum(share * slope, axis=1)
-    second = np.sum(share * (slope**2 - sd**-2), axis=1) - first**2
-    return top + np.log(total), first, second
+    return first, np.sum(share * (slope**2 - sd**-2), axis=1) - first**2
 
 
 def density(x: Array, target: Target) -> Array:
     """p at x (n, K)."""
-    return np.exp(log_density(x, target)[0])
+    return np.exp(log_density(x, target))
 
 
 def normal(x: Array, mean: Array | float, sd: Array | float) -> Array:
@@ -252,7 +262,7 @@ def normal(x: Array, mean: Array | float, sd: Array | float) -> Array:
 
 def reverse_kl(mean: Array, sd: Array, target: Target) -> Array:
     """D(q‖p) in nats (n,): minus the entropy of q, minus the mean of ln p over q."""
-    f = log_density(mean[:, None] + sd[:, None] * Z, target)[0]
+    f = log_density(mean[:, None] + sd[:, None] * Z, target)
     return -np.log(sd) - 0.5 * log(2 * pi * np.e) - f @ Z_WEIGHT
 
 
@@ -260,7 +270,7 @@ def lattice_of(target: Target) -> tuple[Array, Array, Array]:
     """Points x (n, J) over the target and the two derivatives of ln p there, times the spacing."""
     mean, sd = (part[:, None] for part in moments(target))
     x = mean + sd * LATTICE
-    _, first, second = log_density(x, target)
+    first, second = log_slopes(x, target)
     spacing = sd * (LATTICE[1] - LATTICE[0])
     return x, first * spacing, second * spacing
 
@@ -271,7 +281,7 @@ def reverse_slopes(mean: Array, sd: Array, x: Array, first: Array, second: Array
     With x = m + σz the derivatives fall on f: $∂_m = -E f'$ and $∂_{ln σ} = -1 - E[σ z f']$.
     """
     z = (x - mean[:, None]) / sd[:, None]
-    q = np.exp(-(z**2) / 2) / sqrt(2 * pi)  # σ times the density: the units of the step
+    q = np.exp(z**2 / -2) / sqrt(2 * pi)  # σ times the density: the units of the step
     f1, f2 = q * first, q * second * sd[:, None]
     f2z = f2 * z
     one, two = f1.sum(axis=1), np.einsum("nj,nj->n", f1, z)
@@ -301,7 +311,7 @@ def forward_kl(mean: Array, sd: Array, target: Target) -> Array:
     """D(p‖q) in nats (n,), integrated over the target."""
     nodes, weights = nodes_of(target)
     log_q = -(((nodes - mean[:, None]) / sd[:, None]) ** 2) / 2 - np.log(sd[:, None] * sqrt(2 * pi))
-    return np.sum(weights * (log_density(nodes, target)[0] - log_q), axis=1)
+    return np.sum(weights * (log_density(nodes, target) - log_q), axis=1)
 
 
 def descend(slopes: Callable[..., tuple[Array, Array]], mean: Array, sd: Array, *data: Array) -> Array:
@@ -314,7 +324,7 @@ def descend(slopes: Callable[..., tuple[Array, Array]], mean: Array, sd: Array, 
     path, going = [place.copy()], np.arange(len(mean))
     while len(going) and len(path) < 100:
         m, s = place[0, going], np.exp(place[1, going])
-        gradient, hessian = slopes(m, s, *(part[going] for part in data))
+        gradient, hessian = slopes(m, s, *data)
         curvature, axes = np.linalg.eigh(hessian)
         along = np.einsum("nij,ni->nj", axes, gradient) / np.maximum(np.abs(curvature), 1e-3)
         step = -np.einsum("nij,nj->ni", axes, along)
@@ -322,7 +332,9 @@ def descend(slopes: Callable[..., tuple[Array, Array]], mean: Array, sd: Array, 
         step *= np.minimum(1, REACH / np.maximum(length, 1e-300))[:, None]
         place[:, going] += np.stack([s * step[:, 0], step[:, 1]])
         path.append(place.copy())
-        going = going[length > 1e-11]
+        on = length > 1e-11
+        if not on.all():
+            going, data = going[on], tuple(part[on] for part in data)
     steps = np.stack(path)
     return np.stack([steps[:, 0], np.exp(steps[:, 1])], axis=1)
 
@@ -365,6 +377,7 @@ def integrated_kl(mean_p: ArrayLike, sd_p: ArrayLike, mean_q: ArrayLike, sd_q: A
 # --- The theory of the crossing, for equal weights and unit widths ------------------------------------
 
 
+@lru_cache(maxsize=256)
 def cover_kl(s: float) -> tuple[float, float]:
     """D(q‖p) of the covering fit of humps s apart, and a bound of what is neglected.
 
@@ -389,6 +402,7 @@ def mode_kl(s: float) -> tuple[float, float]:
     return log(2) - 2 * pi * there / s, curved + lean
 
 
+@cache
 def predicted_crossing() -> tuple[float, float]:
     """The separation at which both are equal, by halving, and what the neglected terms can move it."""
     low, high = 4.0, 8.0
@@ -475,7 +489,7 @@ def even_gap(s: float) -> float:
 def curvatures(sweep: Sweep) -> Array:
     """σ² times the curvature of D(q‖p) along the mean (51,), at the fits from the centre, equal humps."""
     mean, sd = sweep.centre[:, :1], sweep.sd[:, :1]
-    second = log_density(mean + sd * Z, two_humps(SEPARATIONS, 0.5, 1.0))[2]
+    second = log_slopes(mean + sd * Z, two_humps(SEPARATIONS, 0.5, 1.0))[1]
     return -(sd[:, 0] ** 2) * (second @ Z_WEIGHT)
 
 
@@ -489,12 +503,12 @@ def surfaces(target: Target, means: Array, sds: Array) -> tuple[Array, Array]:
     half = int(np.ceil(8 * sds[-1] / h))
     y = np.arange(-half, half + 1) * h
     x = means[0] + np.arange(-half, half + stride * (len(means) - 1) + 1) * h
-    f = log_density(x[None], target)[0][0]
+    f = log_density(x[None], target)[0]
     windows = sliding_window_view(f, len(y))[::stride]  # (91, J)
     mean_f = normal(y, 0, sds[:, None]) * h @ windows.T
     reverse = -np.log(sds)[:, None] - 0.5 * log(2 * pi * np.e) - mean_f
     nodes, weights = nodes_of(target)
-    entropy = -float(np.sum(weights * log_density(nodes, target)[0]))
+    entropy = -float(np.sum(weights * log_density(nodes, target)))
     away = np.sum(weights * (nodes - means[:, None]) ** 2, axis=1)  # (91,)
     forward = -entropy + np.log(sds * sqrt(2 * pi))[:, None] + away / (2 * sds[:, None] ** 2)
     return reverse, forward
@@ -530,21 +544,23 @@ def basins_of(target: Target, means: Array, sds: Array, surface: Array) -> tuple
     return name[cell].reshape(surface.shape), np.array(optima)
 
 
-def stretch(y: Array, surface: Array, height: float) -> tuple[Array, Array]:
+def stretch(y: Array, surface: Array, height: Array | float) -> tuple[Array, Array]:
     """Where each column of a surface (rows at y) is below a height: lowest and highest y, NaN if nowhere.
 
-    Ends are interpolated to the next row; where that is another basin (NaN), they lie half-way.
+    Ends are interpolated to the next row; where that is another basin (NaN), they lie half-way. Of many
+    heights (L,) there is a row each.
     """
-    inside = surface <= height
-    columns, ends = np.arange(surface.shape[1]), []
+    level = np.asarray(height)[..., None]
+    inside = level[..., None] >= surface.T  # (..., columns, rows)
+    columns, anywhere, ends = np.arange(surface.shape[1]), inside.any(axis=-1), []
     for way in (1, -1):
-        values, rows, within = surface[::way], y[::way], inside[::way]
-        first = within.argmax(axis=0)
+        values, rows = surface[::way], y[::way]
+        first = inside[..., ::way].argmax(axis=-1)
         here, before = values[first, columns], values[np.maximum(first - 1, 0), columns]
         known = (first > 0) & ~np.isnan(before)
-        share = np.where(known, (height - here) / np.where(known, before - here, 1), 0.5)
+        share = np.where(known, (level - here) / np.where(known, before - here, 1), 0.5)
         end = rows[first] - share * (rows[1] - rows[0])
-        ends.append(np.where(within.any(axis=0), np.clip(end, y[0], y[-1]), nan))
+        ends.append(np.where(anywhere, np.clip(end, y[0], y[-1]), nan))
     return ends[0], ends[1]
 
 
@@ -580,6 +596,7 @@ def divergence(p: Array, q: Array) -> Array:
     return np.sum(rel_entr(p, q), axis=-1)
 
 
+@cache
 def petal_target() -> Target:
     """The lengths of 150 petals, each a Gaussian of ``BANDWIDTH``: equal lengths are one component."""
     length, count = np.unique(iris()[0][:, 2], return_counts=True)
@@ -634,6 +651,25 @@ def distil(teacher: Array) -> Array:
     return np.stack([(up - down) / (2 * DIFFERENCE), np.exp(logits) / np.exp(logits).sum() - teacher])
 
 
+class Text(NamedTuple):
+    """What the whole text gives, however little of it is read."""
+
+    share: Array  # (27,)
+    reading: Array  # (24, 3)
+    vowels: Array  # (2, 8) as in the result
+    rewards: Array  # (8,)
+    distilled: Array  # (2, 27)
+
+
+@cache
+def whole_text() -> Text:
+    """Letters, best policies and the gradient of distillation."""
+    share, (near, spread) = letter_shares(text_codes()), policies()
+    rewards = near @ VOWEL - BETAS * divergence(near, share)
+    vowels = np.stack([near @ VOWEL, spread @ VOWEL])
+    return Text(share, reading(text_codes()), vowels, rewards, distil(share))
+
+
 def reading(codes: Array) -> Array:
     """Letters read, D(read‖whole) and D(whole‖read) in bits (24, 3)."""
     whole = letter_shares(codes)
@@ -683,51 +719,112 @@ def group_bound(q: float, p: float) -> float:
 # --- The run ------------------------------------------------------------------------------------------
 
 
-def run(settings: Settings, tick: Tick = no_tick) -> Result:
-    """Fit in both directions at every separation, map the surface, and try both directions elsewhere."""
-    rng = np.random.default_rng(settings.seed)
-    sweep, even = sweep_of(settings.weight, settings.width), sweep_of(0.5, 1.0)
-    tick(0.4)
-    row = round(settings.separation / STEP)
-    target = two_humps(np.array([settings.separation]), settings.weight, settings.width)
-    start = (float(sweep.forward_centre[row]), float(sweep.forward_sd[row]))
-    if settings.start == "mode":
-        start = (settings.separation / 2, settings.width)
-    path = fit_reverse(np.array([start[0]]), np.array([start[1]]), target)[:, :, 0]
-    edge = settings.separation / 2 + 2.5
+class Landscape(NamedTuple):
+    """Both divergences from one target, over the means and widths of a Gaussian; as in the result."""
+
+    means: Array
+    sds: Array
+    reverse: Array
+    forward: Array
+    basin: Array
+    optima: Array
+    forward_minima: int
+
+
+@lru_cache(maxsize=8)
+def landscape(separation: float, weight: float, width: float) -> Landscape:
+    """The surfaces of your target, and the basins of the reverse one."""
+    target = two_humps(np.array([separation]), weight, width)
+    edge, widest = separation / 2 + 2.5, sweep_of(weight, width).forward_sd[round(separation / STEP)]
     means = np.linspace(-edge, edge, 91)
-    sds = np.geomspace(0.8 * min(1.0, settings.width), 1.35 * sweep.forward_sd[row], 61)
+    sds = np.geomspace(0.8 * min(1.0, width), 1.35 * widest, 61)
     reverse, forward = surfaces(target, means, sds)
     basin, optima = basins_of(target, means, sds, reverse)
-    tick(0.7)
+    return Landscape(means, sds, reverse, forward, basin, optima, len(np.unique(downhill(forward))))
 
-    noise = rng.standard_normal((2, DRAWS))
-    right = rng.random(DRAWS) < settings.weight
-    draws = np.where(right, target.mean[0, 1], target.mean[0, 0])
-    draws += np.where(right, settings.width, 1.0) * noise[0]
+
+@lru_cache(maxsize=8)
+def descent(separation: float, weight: float, width: float, mean: float, sd: float) -> tuple[Array, float]:
+    """Centre and sd along the descent of D(q‖p) from a start (t, 2), and D(q‖p) at its end."""
+    target = two_humps(np.array([separation]), weight, width)
+    path = fit_reverse(np.array([mean]), np.array([sd]), target)[:, :, 0]
+    return path, float(reverse_kl(path[-1:, 0], path[-1:, 1], target)[0])
+
+
+@lru_cache(maxsize=1)
+def drawn(seed: int) -> tuple[Array, Array, Array, Array]:
+    """ε and u (DRAWS,), the mean of ε and ε² of two sets of draws (2, 2), and the pairs (2, 1000, 8)."""
+    rng = np.random.default_rng(seed)
+    noise, uniform = rng.standard_normal((2, DRAWS)), rng.random(DRAWS)
     pairs = rng.standard_exponential((2, PAIRS, SYMBOLS))
     small = np.stack([noise.mean(axis=1), np.mean(noise**2, axis=1)], 1)
+    return noise[0].copy(), uniform, small, pairs / pairs.sum(axis=2, keepdims=True)
+
+
+@lru_cache(maxsize=8)
+def drawn_moments(seed: int, separation: float, weight: float, width: float) -> Array:
+    """Mean and standard deviation of draws from your target (2,)."""
+    noise, uniform = drawn(seed)[:2]
+    right = uniform < weight
+    draws = np.where(right, separation / 2, -separation / 2)
+    draws += np.where(right, width, 1.0) * noise
+    return np.array([draws.mean(), draws.std()])
+
+
+class Gaussians(NamedTuple):
+    """Divergences between Gaussians that nothing moves, integrated; as in the result."""
+
+    shifted: Array
+    triangle: Array
+    ties: Array
+    bound: tuple[float, float]  # ELBO at the exact posterior; the same with the forward term
+
+
+@cache
+def gaussians() -> Gaussians:
+    """Shifts, a triangle, ties, and the bounds at the exact posterior."""
     sigma, mu = np.arange(1, 31)[:, None] / 10, np.arange(-3, 4)
     posterior = (OBSERVED / 2, sqrt(0.5))
     swap = integrated_kl(*posterior, 0, 1) - integrated_kl(0, 1, *posterior)
-    tick(0.85)
-
-    codes = text_codes()
-    read = codes[: settings.read]
-    share = np.stack([letter_shares(codes), letter_shares(read)])
-    near, spread = policies()
-    rewards = near @ VOWEL - BETAS * divergence(near, share[0])
     nodes = np.array([0.0, 1.0, 0.0]), np.array([1.0, 2.0, 2.0])
-    result = Result(
-        settings, sweep, even, even_crossing(), curvatures(even), crossing_of(sweep), path,
-        means, sds, reverse, forward, basin, optima, len(np.unique(downhill(forward))),
-        np.array([draws.mean(), draws.std()]), pairs / pairs.sum(axis=2, keepdims=True),
+    return Gaussians(
         np.stack([integrated_kl(SHIFTS, 1, 0, 1), integrated_kl(0, 1, SHIFTS, 1)], 1),
-        integrated_kl(nodes[0], 1, nodes[1], 1), np.stack(drawn_kl(settings.mu, settings.sigma, small)),
-        integrated_kl(mu, sigma, 0, 1) - integrated_kl(0, 1, mu, sigma), small,
-        np.array([elbo(settings.mu, settings.sigma), elbo(*posterior), elbo(*posterior) + float(swap)]),
-        share, float(-np.log2(share[0][read]).mean()), reading(codes), petal_fits(),
-        np.stack([near @ VOWEL, spread @ VOWEL]), rewards, distil(share[0]), {},
+        integrated_kl(nodes[0], 1, nodes[1], 1),
+        integrated_kl(mu, sigma, 0, 1) - integrated_kl(0, 1, mu, sigma),
+        (elbo(*posterior), elbo(*posterior) + float(swap)),
+    )
+
+
+@cache
+def even_curvatures() -> Array:
+    """Those of the fits for equal weights and widths."""
+    return curvatures(sweep_of(0.5, 1.0))
+
+
+def run(settings: Settings, tick: Tick = no_tick) -> Result:
+    """Fit in both directions at every separation, map the surface, and try both directions elsewhere."""
+    target = settings.separation, settings.weight, settings.width
+    sweep, even = sweep_of(settings.weight, settings.width), sweep_of(0.5, 1.0)
+    tick(0.4)
+    row = round(settings.separation / STEP)
+    start = (float(sweep.forward_centre[row]), float(sweep.forward_sd[row]))
+    if settings.start == "mode":
+        start = (settings.separation / 2, settings.width)
+    path, end_kl = descent(*target, *start)
+    surface = landscape(*target)
+    tick(0.7)
+    small, pairs = drawn(settings.seed)[2:]
+    fixed = gaussians()
+    tick(0.85)
+    text, read = whole_text(), text_codes()[: settings.read]
+    share = np.stack([text.share, letter_shares(read)])
+    result = Result(
+        settings, sweep, even, even_crossing(), even_curvatures(), crossing_of(sweep), path, *surface,
+        drawn_moments(settings.seed, *target), pairs, fixed.shifted, fixed.triangle,
+        np.stack(drawn_kl(settings.mu, settings.sigma, small)), fixed.ties, small,
+        np.array([elbo(settings.mu, settings.sigma), *fixed.bound]),
+        share, float(-np.log2(share[0][read]).mean()), text.reading, petal_fits(), text.vowels, text.rewards,
+        text.distilled, {},
     )  # fmt: skip
     best = int(best_of(sweep)[row])
     result.summary.update(
@@ -735,7 +832,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         forward_kl=float(sweep.forward_kl[row]), reverse_centre=float(sweep.centre[row, best]),
         reverse_sd=float(sweep.sd[row, best]), reverse_kl=float(sweep.kl[row, best]),
         end_centre=float(path[-1, 0]), end_sd=float(path[-1, 1]),
-        end_kl=float(reverse_kl(path[-1:, 0], path[-1:, 1], target)[0]), optima=len(optima),
+        end_kl=end_kl, optima=len(surface.optima),
         price_right=-log(settings.weight), price_left=-log(1 - settings.weight),
         crossing=result.crossing, crossing_equal=result.even_crossing,
         crossing_predicted=predicted_crossing()[0], code_reverse=float(result.codes[0]),
@@ -999,13 +1096,13 @@ def _uses(result: Result) -> Claim:
 
 def tables(result: Result) -> dict[str, pd.DataFrame]:
     """Tidy tables: fits by separation, their frames, the surface, codes, reading, petals, policies."""
-    path = pd.DataFrame(result.path, columns=["centre", "sd"])
+    centre, sd = result.path.T
     return {
         "main": _main(result),
         "frames": _frames(result),
         "surface": _surface(result),
         "optima": pd.DataFrame(result.optima, columns=["centre", "sd", "kl"]),
-        "path": path.assign(step=np.arange(len(path))),
+        "path": pd.DataFrame({"centre": centre, "sd": sd, "step": np.arange(len(centre))}),
         "codes": _codes(result),
         "reading": _reading(result),
         "letters": pd.DataFrame(
@@ -1059,20 +1156,18 @@ def _surface(result: Result) -> pd.DataFrame:
     """Contours of both divergences: for each basin, height and mean the lowest and highest sd below it."""
     one = np.zeros_like(result.basin)
     maps = {"reverse": (result.reverse_surface, result.basin), "forward": (result.forward_surface, one)}
-    rows = []
+    parts = []
     for direction, (surface, basin) in maps.items():
         heights = np.append(surface.min() + 0.05 * np.arange(1, 13) ** 2, inf)
         for name in range(int(basin.max()) + 1):
-            for level, height in enumerate(heights):
-                low, high = stretch(np.log(result.sds), np.where(basin == name, surface, nan), height)
-                seen = np.isfinite(low)
-                part = {
-                    "mean": result.means[seen],
-                    "sd_low": np.exp(low[seen]),
-                    "sd_high": np.exp(high[seen]),
-                }
-                rows.append(pd.DataFrame({"direction": direction, "basin": name + 1, "level": level, **part}))
-    return pd.concat(rows, ignore_index=True)
+            low, high = stretch(np.log(result.sds), np.where(basin == name, surface, nan), heights)
+            level, column = np.nonzero(np.isfinite(low))
+            parts.append((
+                np.full(len(level), direction, dtype=object), np.full(len(level), name + 1), level,
+                result.means[column], np.exp(low[level, column]), np.exp(high[level, column]),
+            ))  # fmt: skip
+    columns = ("direction", "basin", "level", "mean", "sd_low", "sd_high")
+    return pd.DataFrame(dict(zip(columns, map(np.concatenate, zip(*parts, strict=True)), strict=True)))
 
 
 def _codes(result: Result) -> pd.DataFrame:
@@ -1086,8 +1181,13 @@ def _codes(result: Result) -> pd.DataFrame:
 
 def _reading(result: Result) -> pd.DataFrame:
     """Both divergences by letters read; predicted is the mean for independent letters, (27 − 1)/2n nats."""
-    table = pd.DataFrame(result.reading, columns=["read", "read_from_whole", "whole_from_read"])
-    return table.assign(log10_read=np.log10(table["read"]), predicted=13 / log(2) / table["read"])
+    read, from_whole, from_read = result.reading.T
+    return pd.DataFrame(
+        {
+            "read": read, "read_from_whole": from_whole, "whole_from_read": from_read,
+            "log10_read": np.log10(read), "predicted": 13 / log(2) / read,
+        }
+    )  # fmt: skip
 
 
 def _petals(result: Result) -> pd.DataFrame:
@@ -1106,14 +1206,13 @@ def _petals(result: Result) -> pd.DataFrame:
 def _policies(result: Result) -> pd.DataFrame:
     """Share of vowels by β and by direction of the penalty, climbed and in closed form."""
     theory = best_vowel_share(float(result.letter_share[0] @ VOWEL))
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {"beta": BETAS, "penalty": name, "measured": result.vowels[i], "predicted": theory[i]}
-            )
-            for i, name in enumerate(("reverse", "forward"))
-        ],
-        ignore_index=True,
+    return pd.DataFrame(
+        {
+            "beta": np.tile(BETAS, 2),
+            "penalty": np.repeat(np.array(["reverse", "forward"], dtype=object), len(BETAS)),
+            "measured": result.vowels.ravel(),
+            "predicted": np.concatenate(theory),
+        }
     )
 
 

@@ -58,11 +58,11 @@ W. Zachary (1977), the karate club; R. Read and R. Wilson (1998), An atlas of gr
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from math import inf, nan, sqrt
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -252,11 +252,21 @@ def karate() -> Drawn:
 
 def chosen(settings: Settings) -> Drawn:
     """The graph that the settings name."""
-    if settings.graph == "karate":
+    return _named(*_name(settings))
+
+
+def _name(settings: Settings) -> tuple[str, int]:
+    """The graph's name, and its number where it is one of the atlas, else 0."""
+    return settings.graph, settings.atlas if settings.graph == "atlas" else 0
+
+
+@lru_cache(maxsize=16)
+def _named(graph: str, number: int) -> Drawn:
+    if graph == "karate":
         return karate()
-    if settings.graph == "ring":
+    if graph == "ring":
         return ring(RING)
-    adjacency = atlas()[settings.atlas]
+    adjacency = atlas()[number]
     return Drawn(adjacency, np.zeros(len(adjacency), dtype=int), circle(len(adjacency)))
 
 
@@ -331,9 +341,9 @@ def both_forms(adjacency: Array, x: Array, weights: Array, layers: int, how: str
     edges = np.argwhere(neighbours > 0)
     degree = neighbours.sum(axis=1)
     weight = 1 / np.sqrt(degree[edges[:, 0]] * degree[edges[:, 1]]) if gcn else np.ones(len(edges))
-    matrix, message = x, x
+    matrix, message, smooth = x, x, normalised(adjacency)
     for _ in range(layers):
-        whole = normalised(adjacency) @ matrix if gcn else aggregate(adjacency, matrix, how)
+        whole = smooth @ matrix if gcn else aggregate(adjacency, matrix, how)
         matrix = np.tanh(whole @ weights)
         message = np.tanh(by_messages(edges, weight, message, "sum" if gcn else how) @ weights)
     worst = np.unravel_index(np.abs(matrix - message).argmax(), matrix.shape)
@@ -661,13 +671,19 @@ def six_nodes() -> tuple[Array, Integers, Integers]:
     return graphs, refined, by_trees
 
 
+@cache
+def colours_of(pair: str, how: str) -> Integers:
+    """Colours of the nodes of a pair (5, m) by round."""
+    return refined_pair(PAIRS[pair], how)
+
+
 def compare_pairs(weights: list[tuple[Array, Array]]) -> tuple[Flags, Array]:
     """For each pair and aggregator (5, 3): told apart by refinement, and distance between readouts."""
     told, distance = np.zeros((len(PAIRS), 3), dtype=bool), np.zeros((len(PAIRS), 3))
-    for p, (one, two) in enumerate(PAIRS.values()):
+    for p, (name, pair) in enumerate(PAIRS.items()):
         for a, how in enumerate(AGGREGATORS):
-            told[p, a] = np.isfinite(first_difference(refined_pair((one, two), how)))
-            said = [readout(g.adjacency, g.colour, weights, how) for g in (one, two)]
+            told[p, a] = np.isfinite(first_difference(colours_of(name, how)))
+            said = [readout(g.adjacency, g.colour, weights, how) for g in pair]
             distance[p, a] = np.abs(said[0] - said[1]).max()
     return told, distance
 
@@ -675,45 +691,90 @@ def compare_pairs(weights: list[tuple[Array, Array]]) -> tuple[Flags, Array]:
 # --- The run ------------------------------------------------------------------------------------------
 
 
-def run(settings: Settings, tick: Tick = no_tick) -> Result:
-    """Differentiate 60 layers, smooth by 60, sample the busiest node, and refine pairs and the atlas."""
-    rng = np.random.default_rng(settings.seed)
-    drawn, how = chosen(settings), settings.aggregator
-    adjacency, n = drawn.adjacency, len(drawn.adjacency)
-    hops = steps_between(adjacency)
+def _first(graph: str, number: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """First states (n, w) and the two weight matrices (w, w): what the seed draws first."""
+    n = len(_named(graph, number).adjacency)
     x, (own, other) = rng.standard_normal((n, WIDTH)), rng.standard_normal((2, WIDTH, WIDTH)) / 2
-    influence = influences(adjacency, x, own, other, how)
-    kinds = ("gcn", *AGGREGATORS)
-    forms = np.stack([both_forms(adjacency, x, 2 * own, settings.layers, kind) for kind in kinds])
-    heard = aggregate(adjacency, x, how)
-    entry = figure_update(x, heard, other)[0, 0], general_update(x, heard, other, np.eye(WIDTH))[0, 0]
-    tick(0.3)
+    return x, own, other
 
+
+@lru_cache(maxsize=4)
+def _influence(graph: str, number: int, seed: int, how: str) -> Array:
+    """Influences in your graph (61, n, n): the same whatever K you look at."""
+    first = _first(graph, number, np.random.default_rng(seed))
+    return influences(_named(graph, number).adjacency, *first, how)
+
+
+@lru_cache(maxsize=16)
+def _forms(graph: str, number: int, seed: int, layers: int) -> Array:
+    """Both forms of GCN, sum, mean and max after K layers (4, 2)."""
+    x, own, _ = _first(graph, number, np.random.default_rng(seed))
+    adjacency = _named(graph, number).adjacency
+    return np.stack([both_forms(adjacency, x, 2 * own, layers, how) for how in ("gcn", *AGGREGATORS)])
+
+
+@lru_cache(maxsize=16)
+def _smoothed(graph: str, number: int, seed: int) -> tuple[Array, Array, Array, Array]:
+    """Hops (n, n), eigenvalues and energies of the signal (n,), and what is left after K layers (61,)."""
+    adjacency, (x, _, _) = _named(graph, number).adjacency, _first(graph, number, np.random.default_rng(seed))
+    hops = steps_between(adjacency)
     matrix, end = normalised(adjacency), limit(adjacency, hops)
     eigenvalues, vectors = np.linalg.eigh(matrix)
     energy = np.sum((vectors.T @ (x - end @ x)) ** 2, axis=1)
     distance = distances_from_limit(matrix, end, x)
     left = distance / distance[0] if distance[0] > APART else np.zeros(DEPTH + 1)
+    return hops, eigenvalues, energy, left
+
+
+class Drawings(NamedTuple):
+    """What the seed draws after the first states; as in the result."""
+
+    values: Array
+    moments: Array
+    told: Flags
+    distance: Array
+    by_network: Integers
+    widths: Integers
+
+
+@lru_cache(maxsize=16)
+def _drawings(graph: str, number: int, seed: int, draws: int) -> Drawings:
+    """Samples of neighbours, readouts of a random network, and widths tried."""
+    adjacency, rng = _named(graph, number).adjacency, np.random.default_rng(seed)
+    _first(graph, number, rng)
+    neighbours = np.flatnonzero(adjacency[adjacency.sum(axis=1).argmax()])
+    values = rng.standard_normal(len(adjacency))[neighbours]
+    moments = sample_moments(values, draws, rng) if len(values) else np.zeros((2, 0, 2))
+    weights, graphs = random_gin(rng), six_nodes()[0]
+    by_network = near(readout(graphs, np.zeros(graphs.shape[:2], dtype=int), weights, "sum"), rng)
+    return Drawings(values, moments, *compare_pairs(weights), by_network, try_widths(rng))
+
+
+def run(settings: Settings, tick: Tick = no_tick) -> Result:
+    """Differentiate 60 layers, smooth by 60, sample the busiest node, and refine pairs and the atlas."""
+    which, seed, how = _name(settings), settings.seed, settings.aggregator
+    drawn = _named(*which)
+    influence, forms = _influence(*which, seed, how), _forms(*which, seed, settings.layers)
+    x, _, other = _first(*which, np.random.default_rng(seed))
+    heard = aggregate(drawn.adjacency, x, how)
+    entry = figure_update(x, heard, other)[0, 0], general_update(x, heard, other, np.eye(WIDTH))[0, 0]
+    tick(0.3)
+
+    hops, eigenvalues, energy, left = _smoothed(*which, seed)
     cora_right, cora_limit = cora_by_depth()
     tick(0.5)
-    sage_right = cora_by_sample(settings.seed)
+    sage_right = cora_by_sample(seed)
     tick(0.7)
-    neighbours = np.flatnonzero(adjacency[adjacency.sum(axis=1).argmax()])
-    values = rng.standard_normal(n)[neighbours]
-    moments = sample_moments(values, settings.draws, rng) if len(values) else np.zeros((2, 0, 2))
+    drawings = _drawings(*which, seed, settings.draws)
     tick(0.85)
 
-    weights = random_gin(rng)
-    graphs, refined, by_trees = six_nodes()
-    by_network = near(readout(graphs, np.zeros(graphs.shape[:2], dtype=int), weights, "sum"), rng)
-    told, apart = compare_pairs(weights)
-    colours = refined_pair(PAIRS[settings.pair], how)
     label, test = load_cora().label, load_cora().test
     result = Result(
-        settings, adjacency, drawn.place, hops, influence, eigenvalues, energy, left, forms, try_widths(rng),
-        (float(entry[0]), float(entry[1])), cora_right, cora_limit,
-        float(np.bincount(label[test]).max() / len(test)), sage_right, values, moments, told, apart, colours,
-        refined, by_trees, by_network, {},
+        settings, drawn.adjacency, drawn.place, hops, influence, eigenvalues, energy, left, forms,
+        drawings.widths, (float(entry[0]), float(entry[1])), cora_right, cora_limit,
+        float(np.bincount(label[test]).max() / len(test)), sage_right, drawings.values, drawings.moments,
+        drawings.told, drawings.distance, colours_of(settings.pair, how), *six_nodes()[1:],
+        drawings.by_network, {},
     )  # fmt: skip
     result.summary.update(_summary(result))
     tick(1.0)
@@ -971,7 +1032,11 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
     smoothing = pd.DataFrame(
         {"layers": depth, "log10_left": _log10(main["left"]), "log10_bound": _log10(main["bound"])}
     )
-    span = max(20, result.settings.layers)
+    span, width, outcomes = (
+        max(20, result.settings.layers),
+        np.arange(1, WIDEST + 1),
+        np.array(OUTCOMES, object),
+    )
     return {
         "main": main[: span + 1],
         "smoothing": smoothing,
@@ -986,11 +1051,12 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
         ),
         **_pair_tables(result),
         "aggregators": pd.DataFrame(
-            [
-                {"pair": pair, "aggregator": how, "told_apart": bool(told), "log10_distance": far}
-                for pair, tolds, fars in zip(PAIRS, result.told, _log10(result.distance), strict=True)
-                for how, told, far in zip(AGGREGATORS, tolds, fars, strict=True)
-            ]
+            {
+                "pair": np.repeat(np.array(list(PAIRS), dtype=object), len(AGGREGATORS)),
+                "aggregator": np.tile(np.array(AGGREGATORS, dtype=object), len(PAIRS)),
+                "told_apart": result.told.ravel(),
+                "log10_distance": _log10(result.distance).ravel(),
+            }
         ),
         **_missed(result),
         "sampling": _sampling_table(result),
@@ -1002,11 +1068,12 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
             }
         ),
         "widths": pd.DataFrame(
-            [
-                {"before": b + 1, "after": a + 1, "figure": OUTCOMES[result.widths[0, b, a]],
-                 "general": OUTCOMES[result.widths[1, b, a]]}
-                for b, a in np.ndindex(WIDEST, WIDEST)
-            ]
+            {
+                "before": np.repeat(width, WIDEST),
+                "after": np.tile(width, WIDEST),
+                "figure": outcomes[result.widths[0].ravel()],
+                "general": outcomes[result.widths[1].ravel()],
+            }
         ),
     }  # fmt: skip
 
@@ -1016,11 +1083,10 @@ def _log10(values: Any) -> Array:
     return np.log10(np.maximum(np.asarray(values, dtype=float), 1e-17))
 
 
-def _links(adjacency: Array, place: Array, **columns: Any) -> pd.DataFrame:
+def _links(adjacency: Array, place: Array) -> pd.DataFrame:
     """Each edge once, from place to place."""
     i, j = np.nonzero(np.triu(adjacency))
-    ends = np.hstack([place[i], place[j]])
-    return pd.DataFrame(ends, columns=["x", "y", "x2", "y2"]).assign(**columns)
+    return pd.DataFrame(np.hstack([place[i], place[j]]), columns=["x", "y", "x2", "y2"])
 
 
 def _view(result: Result) -> pd.DataFrame:
@@ -1065,16 +1131,30 @@ def _pair_tables(result: Result) -> dict[str, pd.DataFrame]:
 
 def _missed(result: Result) -> dict[str, pd.DataFrame]:
     """The graphs on six nodes that share their class with another: one column a class, one row a graph."""
-    graphs, nodes, links = six_nodes()[0], [], []
-    shared = np.flatnonzero(np.bincount(result.refined) > 1)
-    for column, which in enumerate(shared):
-        for row, index in enumerate(np.flatnonzero(result.refined == which)):
-            place = circle(6) + 2 * column * RIGHT + 2 * row * DOWN
-            triangles = round(np.trace(np.linalg.matrix_power(graphs[index], 3)) / 6)
-            more = {"group": column + 1, "graph": row + 1, "triangles": triangles}
-            nodes.append(pd.DataFrame(place, columns=["x", "y"]).assign(**more))
-            links.append(_links(graphs[index], place, group=column + 1, graph=row + 1))
-    return {"missed_nodes": pd.concat(nodes), "missed_links": pd.concat(links)}
+    shared = [np.flatnonzero(result.refined == which)
+              for which in np.flatnonzero(np.bincount(result.refined) > 1)]  # fmt: skip
+    graphs = six_nodes()[0][np.concatenate(shared)]  # (g, 6, 6)
+    column = np.repeat(np.arange(len(shared)), [len(which) for which in shared])
+    row = np.concatenate([np.arange(len(which)) for which in shared])
+    place = circle(6) + 2 * column[:, None, None] * RIGHT + 2 * row[:, None, None] * DOWN  # (g, 6, 2)
+    triangles = np.rint(np.trace(np.linalg.matrix_power(graphs, 3), axis1=1, axis2=2) / 6).astype(int)
+    g, i, j = np.nonzero(np.triu(graphs))
+    nodes = pd.DataFrame(
+        {
+            "x": place[..., 0].ravel(),
+            "y": place[..., 1].ravel(),
+            "group": np.repeat(column + 1, 6),
+            "graph": np.repeat(row + 1, 6),
+            "triangles": np.repeat(triangles, 6),
+        },
+        index=np.tile(np.arange(6), len(graphs)),
+    )
+    (x, y), (x2, y2) = place[g, i].T, place[g, j].T
+    links = pd.DataFrame(
+        {"x": x, "y": y, "x2": x2, "y2": y2, "group": column[g] + 1, "graph": row[g] + 1},
+        index=np.arange(len(g)) - np.searchsorted(g, g),  # within its graph
+    )
+    return {"missed_nodes": nodes, "missed_links": links}
 
 
 def _sampling_table(result: Result) -> pd.DataFrame:

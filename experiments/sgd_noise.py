@@ -85,6 +85,7 @@ BATCHES = (1, 8, 64, N)  # shown beside your own
 RUNS = 16  # runs from the same start, each with its own draws
 POINTS = 100  # recorded per run, at least
 PLANE = (0, 4)  # the two eigen-directions in which the start is furthest from the optimum
+GATHERED = 8192  # rows fetched at once, about as many as stay in the processor's cache
 HUGE = 1e150  # its square is still a float64; a run is drawn up to there
 FAR = 1e3  # a run has exploded when its excess loss is this many times that of the start
 
@@ -191,7 +192,7 @@ class Result:
 # --- The problem: least squares along the eigenvectors of H -----------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Rows, residuals at the optimum and their moments, all along the eigenvectors of H."""
 
@@ -269,18 +270,20 @@ def descend(
 
     ``draws`` (updates, runs, B) are the rows of each batch, ``weight`` (B,) how much each counts (1/B).
     """
-    error, velocity = start.copy(), np.zeros_like(start)
-    seen = [start.copy()]
-    for t, chosen in enumerate(draws, start=1):
-        x = problem.rows[chosen]  # (runs, B, d)
-        slip = (x @ error[..., None])[..., 0] - problem.residual[chosen]  # (runs, B)
-        gradient = ((weight * slip)[:, None] @ x)[:, 0]  # (runs, d)
-        velocity = beta * velocity + gradient
-        error = error - alpha * velocity
-        if t < every or t % every == 0:
-            seen.append(error)
-        if t % 400 == 0:
-            pulse(t / len(draws))
+    error, velocity, seen = start, np.zeros_like(start), [start]
+    several = max(1, GATHERED // draws[0].size) if len(draws) else 1  # updates whose rows are fetched at once
+    for first in range(0, len(draws), several):
+        chosen = draws[first : first + several]
+        batches = zip(problem.rows[chosen], problem.residual[chosen], strict=True)
+        for t, (x, residual) in enumerate(batches, start=first + 1):  # (runs, B, d), (runs, B)
+            slip = (x @ error[..., None])[..., 0] - residual
+            gradient = ((weight * slip)[:, None] @ x)[:, 0]  # (runs, d)
+            velocity = beta * velocity + gradient if beta else gradient
+            error = error - alpha * velocity
+            if t < every or t % every == 0:
+                seen.append(error)
+            if t % 400 == 0:
+                pulse(t / len(draws))
     return np.array(seen)
 
 
@@ -357,6 +360,7 @@ def settles(problem: Problem, alpha: float, beta: float, noise: float) -> bool:
     return True
 
 
+@lru_cache(maxsize=64)
 def stability_limit(problem: Problem, beta: float, noise: float) -> float:
     """The α at which the expected loss starts to grow, by bisection to 1 part in 4,000.
 
@@ -381,6 +385,7 @@ def stationary_covariance(problem: Problem, alpha: float, beta: float, noise: fl
     return (root * np.linalg.solve(fed, root * noise * problem.covariance.ravel())).reshape(d, d)
 
 
+@lru_cache(maxsize=256)
 def stationary_floor(problem: Problem, alpha: float, beta: float, noise: float) -> float:
     """½ tr(HS): the excess loss that a constant learning rate ends with."""
     return float(0.5 * problem.curvature @ np.diag(stationary_covariance(problem, alpha, beta, noise)))
@@ -560,6 +565,7 @@ def cubic_delay() -> float:
     return float(-np.sum(np.log1p(-4 * SADDLE_RATE * y**2 / plain)) / math.log(plain))
 
 
+@cache
 def share_left(beta: float, steps: int) -> Array:
     """Predicted share of noisy runs with |y| > LEFT after each step (steps + 1,), the cubic force neglected.
 
@@ -669,8 +675,8 @@ def batch_norm_backward(up: Array, normal: Array, inverse: Array, gain: Array) -
 
 def unpack(weights: Array, d: int) -> tuple[Array, Array, Array, Array]:
     """First layer (d, h), gain (h,), shift (h,) and last layer (h,) out of one vector."""
-    first, gain_, shift, last = np.split(weights, np.cumsum([d * HIDDEN, HIDDEN, HIDDEN]))
-    return first.reshape(d, HIDDEN), gain_, shift, last
+    first, gain_, shift = d * HIDDEN, (d + 1) * HIDDEN, (d + 2) * HIDDEN
+    return weights[:first].reshape(d, HIDDEN), weights[first:gain_], weights[gain_:shift], weights[shift:]
 
 
 def regression_gradient(
@@ -753,25 +759,28 @@ def errors_of_parts(weights: Array, x: Array, y: Array, k: int) -> list[float]:
     return [*errors, relative_error(parts.sum(axis=0), regression_gradient(weights, x, y, False)[0])]
 
 
-def accumulate(settings: Settings) -> tuple[Array, NDArray[np.int64], Array, Array]:
+@lru_cache(maxsize=4)
+def accumulate(
+    seed: int, batch: int, accumulation: int, unequal: bool, normalise: bool, alpha: float
+) -> tuple[Array, NDArray[np.int64], Array, Array]:
     """Your K parts against one batch of B·K: part gradients, sizes, both gradients, how the paths part."""
     features, target = standardised_diabetes()
-    rng = np.random.default_rng([settings.seed, 6])
-    total = settings.batch * settings.accumulation
-    sizes = part_sizes(total, settings.accumulation, settings.unequal_parts)
+    rng = np.random.default_rng([seed, 6])
+    total = batch * accumulation
+    sizes = part_sizes(total, accumulation, unequal)
     large = parted = first_weights(rng, features.shape[1])
     parts = both = np.zeros(0)
     drift = []
     for update in range(DRIFT_UPDATES + 1):
         rows = rng.choice(N, total, replace=False)
         x, y = features[rows], target[rows]
-        one, loss = regression_gradient(large, x, y, settings.batch_norm)
-        many = part_gradients(parted, x, y, sizes, settings.batch_norm)
+        one, loss = regression_gradient(large, x, y, normalise)
+        many = part_gradients(parted, x, y, sizes, normalise)
         if update == 0:
             parts, both = many, np.array([one, many.mean(axis=0)])
-        other = regression_gradient(parted, x, y, settings.batch_norm)[1]
+        other = regression_gradient(parted, x, y, normalise)[1]
         drift.append([relative_error(parted, large), loss, other])
-        large, parted = large - settings.alpha * one, parted - settings.alpha * many.mean(axis=0)
+        large, parted = large - alpha * one, parted - alpha * many.mean(axis=0)
     return parts, sizes, both, np.array(drift)
 
 
@@ -793,10 +802,14 @@ class Curve:
 
 
 def follow(
-    settings: Settings, weight: Array, draws: NDArray[np.int64], pulse: Callable[[float], None] = _quiet
+    alpha: float,
+    beta: float,
+    weight: Array,
+    draws: NDArray[np.int64],
+    pulse: Callable[[float], None] = _quiet,
 ) -> Curve:
     """All runs at your α and β over these draws, and their expectation, up to the last finite point."""
-    problem, alpha, beta = patients(), settings.alpha, settings.momentum
+    problem = patients()
     every = max(1, len(draws) // POINTS)
     update = recorded(len(draws), every)
     start = np.tile(problem.start, (draws.shape[1], 1))
@@ -807,7 +820,7 @@ def follow(
     finite = (excess < HUGE).all(axis=1) & (expected < HUGE) & (sd < HUGE)
     last = len(finite) if finite.all() else int(finite.argmin())
     if last < len(finite) and update[last] <= len(draws) / 2:
-        return follow(settings, weight, draws[: update[last]])  # exploded early: look more often
+        return follow(alpha, beta, weight, draws[: update[last]])  # exploded early: look more often
     update = update[:last]
     return Curve(
         update, excess[:last], expected[:last], sd[:last], error[:last, 0][:, list(PLANE)],
@@ -822,35 +835,47 @@ def first_far(excess: Array, update: NDArray[np.int64]) -> float:
     return float(update[far.argmax()]) if far.any() else math.nan
 
 
+@lru_cache(maxsize=16)
+def _kept(seed: int, epochs: int, alpha: float, beta: float, sizes: tuple[int, ...]) -> list[Curve]:
+    """Where the curve of these batches is kept once it has been followed: empty before."""
+    return []
+
+
 def _part(tick: Tick, start: float, length: float, done: float) -> None:
     tick(start + length * done)
 
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Descend with five batch sizes, and do the side experiments, which depend on the seed alone."""
-    yours = part_sizes(settings.batch * settings.accumulation, settings.accumulation, settings.unequal_parts)
-    weights = [row_weights(sizes) for sizes in (*(np.array([b]) for b in BATCHES), yours)]
+    seed, epochs, alpha, beta = settings.seed, settings.epochs, settings.alpha, settings.momentum
+    parts = settings.batch, settings.accumulation, settings.unequal_parts
+    yours = part_sizes(parts[0] * parts[1], *parts[1:])
+    sizes = [*(np.array([b]) for b in BATCHES), yours]
+    weights = [row_weights(each) for each in sizes]
     curves = []
     for i, weight in enumerate(weights):
-        draws = draw(np.random.default_rng(settings.seed), settings.epochs, weight)
-        curves.append(follow(settings, weight, draws, partial(_part, tick, 0.06 * i, 0.06)))
+        kept = _kept(seed, epochs, alpha, beta, tuple(sizes[i].tolist()))
+        if not kept:
+            draws = draw(np.random.default_rng(seed), epochs, weight)
+            kept.append(follow(alpha, beta, weight, draws, partial(_part, tick, 0.06 * i, 0.06)))
+        curves.append(kept[0])
         tick(0.06 * (i + 1))
     settled = {}
     for i, batch in enumerate((1, 4, 16)):
-        settled.update({(alpha, batch): row for alpha, row in settled_runs(settings.seed, batch)})
+        settled.update({(rate, batch): row for rate, row in settled_runs(seed, batch)})
         tick(0.35 + 0.05 * i)
-    epochs = []
+    digit = []
     for i, batch in enumerate(DIGIT_BATCHES):
-        epochs.append(digit_epochs(settings.seed, batch))
+        digit.append(digit_epochs(seed, batch))
         tick(0.5 + 0.05 * i)
     flat = []
-    for i, (batch, alpha) in enumerate(FLAT_PAIRS):
-        flat.append(flatness(settings.seed, batch, alpha))
+    for i, (batch, rate) in enumerate(FLAT_PAIRS):
+        flat.append(flatness(seed, batch, rate))
         tick(0.7 + 0.1 * i)
-    exact, noisy, nudged = saddle(settings.seed)
-    gradients, ways = accumulation_ways(settings.seed)
+    exact, noisy, nudged = saddle(seed)
+    gradients, ways = accumulation_ways(seed)
     with np.errstate(over="ignore", invalid="ignore"):
-        your_parts, your_sizes, your_gradients, drift = accumulate(settings)
+        your_parts, your_sizes, your_gradients, drift = accumulate(seed, *parts, settings.batch_norm, alpha)
     theory = floors_and_limits(settings, weights)
     result = Result(
         settings, *theory,
@@ -865,9 +890,9 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         noise_scale=np.concatenate([c.noise_scale for c in curves]),
         **floors_at_every_batch(settings),
         settled=np.array([settled[pair] for pair in FLOOR_PAIRS + MORE_PAIRS]), settled_floor=floors(),
-        digit_loss=np.array([loss for loss, _, _ in epochs]),
-        digit_updates=np.array([updates for _, updates, _ in epochs]),
-        digit_gradients=np.array([count for _, _, count in epochs]),
+        digit_loss=np.array([loss for loss, _, _ in digit]),
+        digit_updates=np.array([updates for _, updates, _ in digit]),
+        digit_gradients=np.array([count for _, _, count in digit]),
         saddle_exact=exact, saddle_noisy=noisy, saddle_nudged=nudged,
         sharpness=np.array([f[0] for f in flat]), accuracy=np.array([f[1] for f in flat]),
         flat_loss=np.array([f[2] for f in flat]),
@@ -1115,10 +1140,10 @@ def _your_accumulation(result: Result) -> Check:
 def tables(result: Result) -> dict[str, pd.DataFrame]:
     """Tidy tables: the runs, the floors, what an epoch buys, the saddle, flatness and accumulation."""
     runs = _runs_table(result)
-    yours = runs[runs.shown_as == "yours"].rename(columns={"mean": "excess_loss"})
-    shown = ["epoch", "update", "gradient_evaluations", "excess_loss", "lowest", "highest", "expected"]
+    shown = ["epoch", "update", "gradient_evaluations", "mean", "lowest", "highest", "expected"]
+    yours = {name.replace("mean", "excess_loss"): runs[name].to_numpy()[result.which == 4] for name in shown}
     return {
-        "main": yours[shown].reset_index(drop=True),
+        "main": pd.DataFrame(yours),
         "runs": runs,
         "contours": _contours_table(),
         "batches": _batches_table(result),
@@ -1145,17 +1170,23 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
                 "relative_error": result.ways.ravel(),
             }
         ),
-        "drift": pd.DataFrame(result.drift, columns=["distance", "loss_large_batch", "loss_accumulated"])
-        .rename_axis("update")
-        .reset_index(),
+        "drift": pd.DataFrame(
+            {
+                "update": np.arange(len(result.drift)),
+                "distance": result.drift[:, 0],
+                "loss_large_batch": result.drift[:, 1],
+                "loss_accumulated": result.drift[:, 2],
+            }
+        ),
     }
 
 
 def _runs_table(result: Result) -> pd.DataFrame:
     batch = result.batches[result.which].astype(int)
+    names = np.array([*(f"B = {b}" for b in BATCHES), "yours"], dtype=object)
     return pd.DataFrame(
         {
-            "shown_as": np.where(result.which == 4, "yours", [f"B = {b}" for b in batch]),
+            "shown_as": names[result.which],
             "batch": batch,
             "update": result.update,
             "epoch": result.update * batch / N,
@@ -1235,29 +1266,31 @@ def _digits_table(result: Result) -> pd.DataFrame:
 
 
 def _saddle_tables(result: Result) -> dict[str, pd.DataFrame]:
-    step, some = np.arange(SADDLE_STEPS + 1), 6
-    kinds = ["noise", "noise, momentum 0.9"]
-    frames = [("exact", 0, result.saddle_exact)]
-    frames += [(kind, r, result.saddle_noisy[k, :, r]) for k, kind in enumerate(kinds) for r in range(some)]
-    frames += [(f"nudged{', momentum 0.9' * k}", 0, result.saddle_nudged[k]) for k in (0, 1)]
-    paths = [
-        pd.DataFrame({"kind": kind, "run": r, "step": step, "x": path[:, 0], "y": path[:, 1]})
-        for kind, r, path in frames
-    ]
-    shares = [
-        pd.DataFrame(
-            {
-                "momentum": beta,
-                "step": step,
-                "measured": np.mean(np.abs(result.saddle_noisy[k, :, :, 1]) >= LEFT, axis=1),
-                "predicted": share_left(beta, SADDLE_STEPS),
-            }
-        )
-        for k, beta in enumerate((0.0, 0.9))
-    ]
+    steps, some = SADDLE_STEPS + 1, 6
+    kinds = ["exact", *["noise"] * some, *["noise, momentum 0.9"] * some, "nudged", "nudged, momentum 0.9"]
+    runs = [0, *range(some), *range(some), 0, 0]
+    noisy = result.saddle_noisy[:, :, :some].swapaxes(1, 2)  # (2, some, steps, 2)
+    path = np.concatenate([result.saddle_exact, noisy.reshape(-1, 2), result.saddle_nudged.reshape(-1, 2)])
+    away = np.mean(np.abs(result.saddle_noisy[..., 1]) >= LEFT, axis=2)  # (2, steps)
+    betas = 0.0, 0.9
     return {
-        "saddle": pd.concat(paths, ignore_index=True),
-        "saddle_share": pd.concat(shares, ignore_index=True),
+        "saddle": pd.DataFrame(
+            {
+                "kind": np.repeat(np.array(kinds, dtype=object), steps),
+                "run": np.repeat(runs, steps),
+                "step": np.tile(np.arange(steps), len(kinds)),
+                "x": path[:, 0],
+                "y": path[:, 1],
+            }
+        ),
+        "saddle_share": pd.DataFrame(
+            {
+                "momentum": np.repeat(betas, steps),
+                "step": np.tile(np.arange(steps), len(betas)),
+                "measured": away.ravel(),
+                "predicted": np.concatenate([share_left(beta, SADDLE_STEPS) for beta in betas]),
+            }
+        ),
     }
 
 

@@ -215,7 +215,7 @@ def test_any_valid_order_gives_the_same_gradients_and_any_other_loses_some():
 
 
 def test_frames_run_from_the_inputs_to_the_last_gradient(result):
-    nodes, steps = graph.walk(result)
+    nodes, steps = graph.walk(result, graph.places(result.arrows))
     n, leaves = len(result.values), len(result.leaves)
     assert len(steps) == 1 + (n - leaves) + n
     first, last = nodes[nodes.frame == 0], nodes[nodes.frame == steps.frame.max()]
@@ -407,6 +407,14 @@ def test_a_spoiled_result_refutes_its_claim(result, claim_id, spoil):
     assert claim(replace(result, **spoil(result)), claim_id).verdict == "refuted"
 
 
+@pytest.fixture
+def forgetful():
+    """What the engine did is not remembered from before a test that spoils it, nor kept after."""
+    graph.worked.cache_clear()
+    yield
+    graph.worked.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("op", "wrong"),
     [
@@ -416,13 +424,15 @@ def test_a_spoiled_result_refutes_its_claim(result, claim_id, spoil):
         ("**", lambda g, i, out: (g * out, g)),
     ],
 )
-def test_an_engine_with_a_wrong_rule_is_caught(monkeypatch, op, wrong):
+def test_an_engine_with_a_wrong_rule_is_caught(monkeypatch, forgetful, op, wrong):
     monkeypatch.setitem(graph.RULES, op, (graph.RULES[op][0], wrong))
     verdicts = {c.id: c.verdict for c in claims(run(Settings()))}
     assert "refuted" in (verdicts["2.2-chain-01"], verdicts["2.2-bp-01"])
 
 
-def test_an_engine_that_runs_the_oldest_first_is_caught_though_its_gradients_are_right(monkeypatch):
+def test_an_engine_that_runs_the_oldest_first_is_caught_though_its_gradients_are_right(
+    monkeypatch, forgetful
+):
     push = heapq.heappush
     oldest = SimpleNamespace(heappop=heapq.heappop, heappush=lambda h, e: push(h, (-e[0], *e[1:])))
     monkeypatch.setattr(graph, "heapq", oldest)
