@@ -52,11 +52,12 @@ approximation method. Data: B. Efron, T. Hastie, I. Johnstone and R. Tibshirani 
 regression.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import comb, e, exp, factorial, inf, isfinite, log, nan, pi, sqrt
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -74,10 +75,12 @@ EQUAL_BATCH, SHORT_BATCH = 34, 25  # 442 = 13 · 34, and 442 = 17 · 25 + 17
 FALSE_ALARM = 6.3e-5  # that of four standard errors
 LEVELS = np.array([0.001, 0.0025, 0.005, *np.arange(1, 100) / 100, 0.995, 0.9975, 0.999])  # of the QQ chart
 BLOCK = 100  # batches drawn at a time: their counts fill 0.35 MB and stay in the cache
+MEANS_BLOCK = 4096  # means taken at a time: 2 MB of draws
 CHAINS, STEPS = 300, 1000
 RATE, HALF_LIFE = 0.01, 100.0
 CHECKPOINTS = np.unique(np.geomspace(1, STEPS, 60).round().astype(int))
 
+Weights = Literal["zero", "fitted"]
 SourceName = Literal[
     "exponential", "uniform", "Bernoulli", "Poisson", "lognormal", "Pareto", "gradient", "Cauchy"
 ]
@@ -93,7 +96,7 @@ class Settings(contract.Settings):
     replacement: bool = control(
         True, "With replacement", help="On: a patient may come twice. The fitted line follows this choice."
     )
-    weights: Literal["zero", "fitted"] = control(
+    weights: Weights = control(
         "zero", "Weights", help="Where the gradient is taken: at the start, or at the least-squares solution."
     )
     source: SourceName = control(
@@ -161,6 +164,15 @@ def regression() -> tuple[Array, Array, Array]:
     return design, target, np.linalg.lstsq(design, target, rcond=None)[0]
 
 
+@cache
+def gradients_at(weights: Weights) -> Array:
+    """Every patient's gradient (442, 11) at the start or at the least-squares solution."""
+    design, target, best = regression()
+    gradients = per_example_gradients(design, target, best if weights == "fitted" else np.zeros_like(best))
+    gradients.setflags(write=False)
+    return gradients
+
+
 def per_example_gradients(design: Array, target: Array, weights: Array) -> Array:
     """$g_i = 2 x_i (x_i^T w - y_i)$, a row per patient (N, d)."""
     return 2 * design * (design @ weights - target)[:, None]
@@ -175,13 +187,17 @@ def predicted_variance(one: float, size: Array, replacement: bool, population: i
 def batch_counts(rng: np.random.Generator, size: int, replacement: bool, repeats: int) -> Array:
     """How often each patient is in each batch (repeats, N)."""
     if replacement:
-        drawn = rng.integers(0, PATIENTS, (repeats, size))
-        drawn += PATIENTS * np.arange(repeats)[:, None]  # a block of bins for each batch
-        counts = np.bincount(drawn.ravel(), minlength=repeats * PATIENTS)
+        patient = rng.integers(0, PATIENTS, (repeats, size))
+        patient += PATIENTS * np.arange(repeats)[:, None]  # a block of bins for each batch
+        counts = np.bincount(patient.ravel(), minlength=repeats * PATIENTS)
         return counts.reshape(repeats, PATIENTS).astype(float)
     lottery = rng.random((repeats, PATIENTS))  # the patients with the B smallest numbers are in
-    last_in = np.partition(lottery, size - 1, axis=1)[:, size - 1, None]
-    return (lottery <= last_in).astype(float)
+    rounded = lottery.astype(np.float32)  # sorted four times as fast
+    last_in = np.sort(rounded, axis=1)[:, size - 1, None]
+    drawn = rounded <= last_in
+    for row in np.flatnonzero(drawn.sum(axis=1) > size):  # rounding made two numbers equal
+        drawn[row] = lottery[row] <= np.partition(lottery[row], size - 1)[size - 1]
+    return drawn.astype(float)
 
 
 def variance_of_squared_error(deviations: Array, size: int, replacement: bool) -> float:
@@ -262,13 +278,15 @@ def rates() -> Array:
     return RATE / (1 + np.arange(STEPS) / HALF_LIFE)
 
 
-def simulate_sgd(rng: np.random.Generator) -> tuple[Array, Array]:
+@lru_cache(maxsize=64)
+def simulate_sgd(seed: int) -> tuple[Array, Array]:
     """Excess loss with B = 1 at ``CHECKPOINTS``: mean and standard deviation over chains.
 
     All chains start from weights zero. Written for the error $e = w - w^*$, the excess loss is $e^T H e$ with
-    $H = X^T X / N$.
+    $H = X^T X / N$. Remembered: the same whatever batches and sources you look at.
     """
     design, target, best = regression()
+    rng = generators(seed)[2]
     residual, second = target - design @ best, design.T @ design / PATIENTS
     error = np.tile(-best, (CHAINS, 1))  # (chains, 11)
     excess = []
@@ -471,6 +489,7 @@ def berry_esseen(rho: float, n: int) -> float:
     return 0.4748 * rho / sqrt(n)
 
 
+@cache
 def exact_distance(name: str, n: int) -> float:
     """KS distance of $Z_n$ where the law of a sum is known in closed form; NaN elsewhere.
 
@@ -519,33 +538,37 @@ def batch_sizes(largest: int) -> list[int]:
     return sorted(doublings | {max(largest // 2, 1), largest})
 
 
+def generators(seed: int) -> list[np.random.Generator]:
+    """One stream of random numbers each for batches, epochs, descent, means of the source, and of Cauchy."""
+    return np.random.default_rng(seed).spawn(5)
+
+
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Draw batches of each size both ways, average over epochs, descend with B = 1, and take means."""
     design, target, best = regression()
     weights = best if settings.weights == "fitted" else np.zeros_like(best)
-    gradients = per_example_gradients(design, target, weights)
+    gradients = gradients_at(settings.weights)
     full = gradients.mean(axis=0)
     deviations = gradients - full
-    batch_rng, epoch_rng, sgd_rng, mean_rng, cauchy_rng = np.random.default_rng(settings.seed).spawn(5)
 
     sizes = np.array(batch_sizes(settings.batch), dtype=float)
     one = float(np.mean(np.sum(deviations**2, axis=1)))
-    variance, bias = _measure_batches(settings, sizes, deviations, batch_rng, tick)
+    variance, bias = _measure_batches(settings, sizes, tick)
     predicted = np.array([predicted_variance(one, sizes, kind) for kind in (True, False)])
-    spread = [[variance_of_squared_error(deviations, int(b), kind) for b in sizes] for kind in (True, False)]
+    spread = [[_spread(settings.weights, int(b), kind) for b in sizes] for kind in (True, False)]
     standard_error = np.sqrt(np.array(spread) / settings.repeats)
 
-    shuffled = epoch_rng.permutation(PATIENTS)
-    sgd_excess, sgd_deviation = simulate_sgd(sgd_rng)
+    shuffled = generators(settings.seed)[1].permutation(PATIENTS)
+    sgd_excess, sgd_deviation = simulate_sgd(settings.seed)
     tick(0.5)
     entry = np.sort(deviations[:, BMI]) / deviations[:, BMI].std()
-    source = source_law(settings.source, gradients[:, BMI])
-    means = _take_means(source, settings.draws, mean_rng, tick, 0.5, 0.75)
-    cauchy = means
-    if settings.source != "Cauchy":
-        cauchy = _take_means(
-            source_law("Cauchy", gradients[:, BMI]), settings.draws, cauchy_rng, tick, 0.75, 1.0
-        )
+
+    def means_of(name: SourceName, where: Weights, stream: int, begin: float) -> Means:
+        key = (name, where, settings.draws, settings.seed, stream)
+        return _remembered(_taken, key, 32, lambda: _take_means(*key, lambda done: tick(begin + done / 4)))
+
+    means = means_of(settings.source, settings.weights if settings.source == "gradient" else "zero", 3, 0.5)
+    cauchy = means if settings.source == "Cauchy" else means_of("Cauchy", "zero", 4, 0.75)
     tick(1.0)
 
     row = 0 if settings.replacement else 1
@@ -572,33 +595,76 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     )  # fmt: skip
 
 
-def _measure_batches(
-    settings: Settings, sizes: Array, deviations: Array, rng: np.random.Generator, tick: Tick
-) -> tuple[Array, Array]:
+@cache
+def _spread(weights: Weights, size: int, replacement: bool) -> float:
+    """``variance_of_squared_error`` of the patients' gradients."""
+    gradients = gradients_at(weights)
+    return variance_of_squared_error(gradients - gradients.mean(axis=0), size, replacement)
+
+
+def _measure_batches(settings: Settings, sizes: Array, tick: Tick) -> tuple[Array, Array]:
     """Mean of |batch gradient - full gradient|² (2, sizes), and the mean error (d,) of batches of one."""
-    total, bias = np.zeros((2, len(sizes))), np.zeros(deviations.shape[1])
-    for column, size in enumerate(sizes.astype(int)):
-        for row, replacement in enumerate((True, False)):
-            for start in range(0, settings.repeats, BLOCK):
-                block = min(BLOCK, settings.repeats - start)
-                error = batch_counts(rng, size, replacement, block) @ deviations / size  # (block, d)
-                total[row, column] += np.sum(error**2)
-                if size == 1 and replacement:
-                    bias += error.sum(axis=0)
+    total, whole = np.zeros((2, len(sizes))), tuple(int(b) for b in sizes)
+    for column in range(len(sizes)):
+        _, total[:, column], _ = _sum_errors(
+            whole[: column + 1], settings.weights, settings.repeats, settings.seed
+        )
         tick(0.4 * (column + 1) / len(sizes))
+    bias = _sum_errors(whole[:1], settings.weights, settings.repeats, settings.seed)[2]
     return total / settings.repeats, bias / settings.repeats
 
 
+@lru_cache(maxsize=256)
+def _sum_errors(
+    sizes: tuple[int, ...], weights: Weights, repeats: int, seed: int
+) -> tuple[np.random.Generator, tuple[float, float], Array]:
+    """Of batches of the last of ``sizes``: Σ |error|² with and without replacement, Σ error (d,) with.
+
+    All sizes draw from one stream, so it also returns where that stream then stands. Remembered: a larger
+    batch does not change what was drawn for the smaller ones.
+    """
+    rng = generators(seed)[0]
+    if len(sizes) > 1:
+        rng = deepcopy(_sum_errors(sizes[:-1], weights, repeats, seed)[0])
+    gradients = gradients_at(weights)
+    deviations = gradients - gradients.mean(axis=0)
+    squares, bias = [0.0, 0.0], np.zeros(deviations.shape[1])
+    for row, replacement in enumerate((True, False)):
+        for start in range(0, repeats, BLOCK):
+            block = min(BLOCK, repeats - start)
+            error = batch_counts(rng, sizes[-1], replacement, block) @ deviations / sizes[-1]  # (block, d)
+            squares[row] += float(np.sum(error**2))
+            if replacement:
+                bias += error.sum(axis=0)
+    return rng, (squares[0], squares[1]), bias
+
+
+# Means taken before: they are the same whatever batches you look at. 15 kB each.
+_taken: dict[Any, Means] = {}
+
+T = TypeVar("T")
+
+
+def _remembered(memory: dict[Any, T], key: Hashable, most: int, make: Callable[[], T]) -> T:
+    """What was made for ``key`` before, or now; of the ``most`` that are kept the oldest goes first."""
+    if (known := memory.get(key)) is None:
+        known = memory[key] = make()
+        while len(memory) > most:
+            memory.pop(next(iter(memory)), None)
+    return known
+
+
 def _take_means(
-    source: Source, count: int, rng: np.random.Generator, tick: Tick, begin: float, end: float
+    name: SourceName, weights: Weights, count: int, seed: int, stream: int, tick: Callable[[float], None]
 ) -> Means:
-    """Means of the first 1, 2, 4, …, 64 of 64 draws, ``count`` times, boiled down to what is shown."""
-    last = [n - 1 for n in DRAWS_PER_MEAN]
-    sums = np.empty((len(last), count))
-    for start in range(0, count, 4096):  # 2 MB of draws at a time
-        block = min(4096, count - start)
-        sums[:, start : start + block] = np.cumsum(source.draw(rng, (block, last[-1] + 1)), axis=1)[:, last].T
-        tick(begin + (end - begin) * (start + block) / count)
+    """``count`` means of the first 1, 2, 4, …, 64 of 64 draws, boiled down to what is shown."""
+    source = _law(name, weights)
+    sums = np.empty((len(DRAWS_PER_MEAN), count))
+    for start in range(0, count, MEANS_BLOCK):
+        stop = min(start + MEANS_BLOCK, count)
+        block = _sum_draws(name, weights, seed, stream, start // MEANS_BLOCK)[1]
+        sums[:, start:stop] = block[:, : stop - start]
+        tick(stop / count)
     n = np.array(DRAWS_PER_MEAN, dtype=float)[:, None]
     growth = np.sqrt(n) if source.raw_moments else np.ones_like(n)  # a Cauchy mean does not narrow
     z = np.sort((sums / n - source.mean) * (growth / source.deviation), axis=1)  # (7, count), ascending
@@ -613,6 +679,22 @@ def _take_means(
         edges=edges,
         counts=tuple(np.diff(np.searchsorted(row, e)).astype(float) for row, e in zip(z, edges, strict=True)),
     )
+
+
+@lru_cache(maxsize=20)
+def _sum_draws(
+    name: SourceName, weights: Weights, seed: int, stream: int, block: int
+) -> tuple[np.random.Generator, Array]:
+    """Sums of the first 1, 2, 4, …, 64 of 64 draws (7, MEANS_BLOCK), and where the stream stands then.
+
+    Remembered: the first means are the same, however many are taken.
+    """
+    rng = generators(seed)[stream]
+    if block > 0:
+        rng = deepcopy(_sum_draws(name, weights, seed, stream, block - 1)[0])
+    last = [n - 1 for n in DRAWS_PER_MEAN]
+    draws = _law(name, weights).draw(rng, (MEANS_BLOCK, last[-1] + 1))
+    return rng, np.cumsum(draws, axis=1)[:, last].T.copy()
 
 
 def means_of_many_draws(
@@ -775,10 +857,10 @@ def _without_replacement(result: Result) -> Claim:
 NO_VARIANCE = "a Cauchy draw has no variance, so there is nothing to standardise by"
 
 
-def _law(result: Result) -> Source:
-    design, target, best = regression()
-    weights = best if result.settings.weights == "fitted" else np.zeros_like(best)
-    return source_law(result.settings.source, per_example_gradients(design, target, weights)[:, BMI])
+@cache
+def _law(name: SourceName, weights: Weights) -> Source:
+    """The source ``name`` when the gradients are taken at ``weights``."""
+    return source_law(name, gradients_at(weights)[:, BMI])
 
 
 def _noise_rule(count: int) -> contract.Tolerance:
@@ -787,7 +869,8 @@ def _noise_rule(count: int) -> contract.Tolerance:
 
 
 def _any_distribution(result: Result) -> Claim:
-    law, name, count = _law(result), result.settings.source, result.settings.draws
+    name, count = result.settings.source, result.settings.draws
+    law = _law(name, result.settings.weights)
     bound = np.array([berry_esseen(law.rho, n) for n in DRAWS_PER_MEAN])
     over = result.means.distance - bound
     noise = _noise_rule(count)
@@ -861,7 +944,8 @@ def _cauchy_checks(result: Result) -> list[Check]:
 
 
 def _standardise_first(result: Result) -> Claim:
-    law, count, name = _law(result), result.settings.draws, result.settings.source
+    name, count = result.settings.source, result.settings.draws
+    law = _law(name, result.settings.weights)
     moments = moments_of_mean(standardised(law.raw_moments), 64) if law.raw_moments else (nan, nan)
     known = [what for what in ("variance", "mean") if isfinite(shape_error(what, moments, count))]
     main, *also = [_shape_check(result, what, 64, moments) for what in known or ["mean"]]
@@ -1001,12 +1085,18 @@ def _main_table(result: Result) -> pd.DataFrame:
 def _laws_table(result: Result) -> pd.DataFrame:
     """Both laws on a fine grid, ready for a logarithmic axis: sizes where the variance is 0 are left out."""
     grid = np.unique(np.geomspace(1, result.settings.batch, 120).round())
-    parts = []
-    for row, scheme in enumerate(SCHEMES):
-        law = predicted_variance(float(result.predicted[0, 0]), grid, row == 0)
-        parts.append(pd.DataFrame({"batch": grid.astype(int), "scheme": scheme, "predicted": law})[law > 0])
-    laws = pd.concat(parts, ignore_index=True)
-    return laws.assign(doublings=np.log2(laws.batch), log10_predicted=np.log10(laws.predicted))
+    one = float(result.predicted[0, 0])
+    law = np.concatenate([predicted_variance(one, grid, kind) for kind in (True, False)])
+    some, size = law > 0, np.tile(grid, 2)
+    return pd.DataFrame(
+        {
+            "batch": size[some].astype(int),
+            "scheme": np.repeat(SCHEMES, len(grid))[some],
+            "predicted": law[some],
+            "doublings": np.log2(size[some]),
+            "log10_predicted": np.log10(law[some]),
+        }
+    )
 
 
 def _slopes_table(result: Result) -> pd.DataFrame:
@@ -1023,7 +1113,7 @@ def _slopes_table(result: Result) -> pd.DataFrame:
 def _distance_table(result: Result) -> pd.DataFrame:
     """KS distance and spread for the chosen source, and for Cauchy beside it."""
     parts, n = [], np.array(DRAWS_PER_MEAN)
-    chosen = _law(result)
+    chosen = _law(result.settings.source, result.settings.weights)
     normal = 2 * ndtri(0.75) * chosen.deviation / np.sqrt(n)
     for name, means, law, width in (
         (result.settings.source, result.means, chosen, normal),
@@ -1050,35 +1140,46 @@ def _distance_table(result: Result) -> pd.DataFrame:
 
 def _shape_table(result: Result) -> pd.DataFrame:
     """Mean, variance, skewness and excess kurtosis of Z against n; nothing where theory has no number."""
-    law, rows = _law(result), []
+    theory = _shapes_in_theory(result.settings.source, result.settings.weights, result.settings.draws)
+    measured, bar = result.means.shape.ravel(), 2 * theory[:, 1]
+    return pd.DataFrame(
+        {
+            "n": np.repeat(DRAWS_PER_MEAN, len(SHAPES)),
+            "statistic": list(SHAPES) * len(DRAWS_PER_MEAN),
+            "measured": measured,
+            "predicted": theory[:, 0],
+            "standard_error": theory[:, 1],
+            "low": measured - bar,
+            "high": measured + bar,
+        }
+    )
+
+
+@lru_cache(maxsize=64)
+def _shapes_in_theory(name: SourceName, weights: Weights, count: int) -> Array:
+    """What ``_shape_table`` expects and its standard error, n by n (7 · 4, 2); NaN where there is none."""
+    law, rows = _law(name, weights), []
     one = standardised(law.raw_moments) if law.raw_moments else ()
-    for i, n in enumerate(DRAWS_PER_MEAN):
+    for n in DRAWS_PER_MEAN:
         moments = moments_of_mean(one, n)
-        for what, measured in zip(SHAPES, result.means.shape[i], strict=True):
-            error = shape_error(what, moments, result.settings.draws)
-            error = error if isfinite(error) else nan
-            rows.append((n, what, measured, expected_shape(what, moments), error))
-    frame = pd.DataFrame(rows, columns=["n", "statistic", "measured", "predicted", "standard_error"])
-    bar = 2 * frame.standard_error
-    return frame.assign(low=frame.measured - bar, high=frame.measured + bar)
+        for what in SHAPES:
+            error = shape_error(what, moments, count)
+            rows.append((expected_shape(what, moments), error if isfinite(error) else nan))
+    return np.array(rows)
 
 
 def _histogram_table(result: Result) -> pd.DataFrame:
     """Share of the standardised means per unit of z, a row per bin and n."""
-    parts = []
-    for n, edges, counts in zip(DRAWS_PER_MEAN, result.means.edges, result.means.counts, strict=True):
-        width = np.diff(edges)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "n": n,
-                    "left": edges[:-1],
-                    "right": edges[1:],
-                    "density": counts / result.settings.draws / width,
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
+    means = result.means
+    left, right = (np.concatenate([e[cut] for e in means.edges]) for cut in (slice(-1), slice(1, None)))
+    return pd.DataFrame(
+        {
+            "n": np.repeat(DRAWS_PER_MEAN, [len(c) for c in means.counts]),
+            "left": left,
+            "right": right,
+            "density": np.concatenate(means.counts) / result.settings.draws / (right - left),
+        }
+    )
 
 
 # --- Predict, then see --------------------------------------------------------------------------------

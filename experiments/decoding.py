@@ -44,8 +44,10 @@ M. Lewis and Y. Dauphin (2018), Hierarchical neural story generation, for top-k.
 The curious case of neural text degeneration, for top-p.
 """
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -60,11 +62,14 @@ Indices = NDArray[np.int64]
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
 V = len(ALPHABET)
+NUMBER = {symbol: number for number, symbol in enumerate(ALPHABET)}
 TAUS = np.array([
     0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.7, 2, 2.4, 3, 4, 5, 7, 10,
 ])  # fmt: skip
 LADDER = (0.2, 0.5, 1.0, 2.0, 5.0)  # temperatures whose text is shown beside yours
 SAMPLES, REPEATS, DRAWS = 4, 10, 10_000
+# Of REPEATS texts at each of TAUS, the first at each of LADDER.
+ON_LADDER = [REPEATS * int(np.argmin(np.abs(TAUS - tau))) for tau in LADDER]
 USUAL_P = 0.9  # for the sizes of sets, where top-p is switched off
 
 # The table that temperature is often taught with: what a probability of 0.60 becomes.
@@ -105,6 +110,10 @@ class Settings(contract.Settings):
         if not letters(value).strip():
             raise contract.setting_error("context", value, "needs at least one letter a to z; try the")
         return value
+
+
+Words = tuple[int, int, int, int, int]
+Pieces = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -158,8 +167,8 @@ class Result:
     bound_three: float  # what no tail can go below
     bound_all: float
     half_given_tenth: float  # the largest P(0.5) of all tails tried with P(0.1) printed as 0.99
-    words: tuple[int, int, int, int, int]  # listed, seen once, seen twice, held out, held out and unlisted
-    pieces: tuple[tuple[str, str], ...]  # unlisted words and the tokens they are written in
+    words: Words  # listed, seen once, seen twice, held out, held out and unlisted
+    pieces: Pieces  # unlisted words and the tokens they are written in
     misspelt: int  # of them, how many their tokens do not spell
     tokens: tuple[int, int]  # learnt tokens, and those that are not whole words
     summary: dict[str, float]
@@ -181,7 +190,7 @@ def naive_softmax(z: Array) -> Array:
         return e / e.sum(axis=-1, keepdims=True)
 
 
-def temper(p: Array, tau: float) -> Array:
+def temper(p: Array, tau: Array | float) -> Array:
     """$p_i^{1/τ} / \\sum_j p_j^{1/τ}$ along the last axis, through logarithms; zero stays zero."""
     with np.errstate(divide="ignore"):
         return softmax(np.log(p) / tau)
@@ -195,8 +204,8 @@ def kept(weights: Array, k: Array, p: Array) -> NDArray[np.bool_]:
     return first & ((before < p[:, None] * mass[:, -1:]) | (p[:, None] >= 1))
 
 
-def reshape(p: Array, tau: float, k: int, share: float) -> Array:
-    """Distributions (b, v) after temperature, top-k and top-p, renormalised."""
+def reshape(p: Array, tau: Array | float, k: int, share: float) -> Array:
+    """Distributions (b, v) after temperature, one or a column of them, top-k and top-p, renormalised."""
     hot = temper(p, tau)
     order = np.argsort(-p, axis=1, kind="stable")
     ranked = np.take_along_axis(hot, order, axis=1)
@@ -217,6 +226,7 @@ def nucleus_sizes(p: Array, share: float) -> Indices:
     return kept(ranked, np.full(len(p), p.shape[1]), np.full(len(p), share)).sum(axis=1)
 
 
+@lru_cache(maxsize=64)
 def entropy_range(share: float) -> tuple[Array, Array]:
     """Least and largest entropy that a distribution can have whose set has m = 1, 2, ... symbols.
 
@@ -245,7 +255,7 @@ def entropy_range(share: float) -> tuple[Array, Array]:
 @cache
 def corpus() -> Indices:
     """The text as numbers: 0 for the space, 1 to 26 for a to z."""
-    return np.array([ALPHABET.index(c) for c in letters(english())])
+    return read(letters(english()))
 
 
 @cache
@@ -314,18 +324,20 @@ def node_after(m: Model, text: str) -> tuple[int, int]:
 
 def sample(m: Model, start: int, tau: Array, k: Array, p: Array, uniform: Array, tick: Tick) -> Indices:
     """Texts (b, length) drawn side by side, each with its own τ, k and p, from ``uniform`` (length, b)."""
-    length, b = uniform.shape
-    cut = np.flatnonzero((k < V) | (p < 1))  # most chains keep everything
-    node, out = np.full(b, start), np.empty((b, length), dtype=np.int64)
+    (length, b), row = uniform.shape, np.arange(uniform.shape[1])
+    relative = (m.log_ranked - m.log_ranked[:, :1])[:, : k.max()].copy()  # what is not kept need not be known
+    node, out, column = np.full(b, start), np.empty((b, length), dtype=np.int64), tau[:, None]
+    narrow = p.min() < 1
     for t in range(length):
-        weights = np.exp((m.log_ranked[node] - m.log_ranked[node, :1]) / tau[:, None])
-        weights[cut] *= kept(weights[cut], k[cut], p[cut])
-        mass = np.cumsum(weights, axis=1)
-        rank = np.sum(mass <= (uniform[t] * mass[:, -1])[:, None], axis=1)
+        mass = np.cumsum(np.exp(relative.take(node, axis=0) / column), axis=1)
+        total = mass[row, k - 1]
+        if narrow:  # the last one kept is the first to reach this share of the k
+            total = mass[row, (mass >= (p * total)[:, None]).argmax(axis=1)]
+        rank = (mass > (uniform[t] * total)[:, None]).argmax(axis=1)
         out[:, t] = m.ranked[node, rank]
         node = m.step[node, out[:, t]]
         if t % 50 == 49:
-            tick(0.1 + 0.8 * t / length)
+            tick(t / length)
     return out
 
 
@@ -350,6 +362,13 @@ def distinct_4(texts: Indices) -> Array:
     return (1 + np.sum(np.diff(ordered, axis=1) != 0, axis=1)) / ordered.shape[1]
 
 
+@cache
+def distinct_4_of_english(length: int) -> Array:
+    """The same of the text's own windows of this length (w,)."""
+    whole = len(corpus()) // length
+    return distinct_4(corpus()[: whole * length].reshape(whole, -1))
+
+
 def in_words(text: str) -> float:
     """The share of letters that belong to words of the corpus, the cut word at either end included."""
     known, found = _known_words(), text.split()
@@ -359,6 +378,11 @@ def in_words(text: str) -> float:
 @cache
 def _known_words() -> frozenset[str]:
     return frozenset(words())
+
+
+def read(text: str) -> Indices:
+    """Letters to numbers."""
+    return np.array([NUMBER[c] for c in text])
 
 
 def spell(symbols: Indices) -> str:
@@ -482,15 +506,15 @@ def merge(stream: Indices, a: int, b: int, new: int) -> Indices:
 def encode(text: str) -> list[str]:
     """A text in tokens: the merges, in the order in which they were learnt."""
     pairs, names = merges()
-    stream = np.array([ALPHABET.index(c) for c in text])
+    stream = read(text)
     for i, (a, b) in enumerate(pairs):
         stream = merge(stream, a, b, V + i)
     return [names[s] for s in stream]
 
 
-def unlisted(rng: np.random.Generator) -> tuple[tuple[int, int, int, int, int], list[str]]:
-    """List the words of a random half of the text; which words of the other half are not listed?"""
-    mixed = np.array(words())[rng.permutation(len(words()))]
+def unlisted(order: Indices) -> tuple[Words, list[str]]:
+    """List the words of half of the text, put in this order; which words of the other half are not listed?"""
+    mixed = np.array(words())[order]
     half = len(mixed) // 2
     listed, counts = np.unique(mixed[:half], return_counts=True)
     new = mixed[half:][~np.isin(mixed[half:], listed)]
@@ -503,55 +527,112 @@ def unlisted(rng: np.random.Generator) -> tuple[tuple[int, int, int, int, int], 
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Reshape one choice, write texts, measure sets and repetition, and try to fit the table."""
-    rng = np.random.default_rng(settings.seed)
     m, k, p = model(settings.order), settings.top_k, settings.top_p
     start, reached = node_after(m, settings.context)
     asked = letters(settings.context)[max(0, len(letters(settings.context)) - settings.order + 1) :]
     base = m.probability[start]
     tick(0.05)
 
+    share = numbers_drawn(settings.length, settings.seed)[0]
     taus = np.unique(np.append(TAUS, settings.tau))
-    after = np.concatenate([reshape(base[None], t, k, p) for t in taus])
-    share = rng.random(DRAWS)
+    after = reshape(np.tile(base, (len(taus), 1)), taus[:, None], k, p)
     mass = np.cumsum(after, axis=1)
-    picks = [np.searchsorted(row / row[-1], share, side="right") for row in mass]
-    drawn = np.array([np.bincount(pick, minlength=V) for pick in picks]) / DRAWS
+    below = np.searchsorted(share, mass / mass[:, -1:])  # draws that fall to each symbol and those before it
+    drawn = np.diff(below, axis=1, prepend=0) / DRAWS
 
-    grid, mine = len(TAUS) * REPEATS, k < V or p < 1
-    chains = [np.repeat(TAUS, REPEATS)] * (1 + mine) + [np.full(SAMPLES + 1, settings.tau)]
-    uniform = rng.random((settings.length, REPEATS + SAMPLES + 1))
-    uniform = np.hstack([np.tile(uniform[:, :REPEATS], len(TAUS) * (1 + mine)), uniform[:, REPEATS:]])
-    own = grid * mine + SAMPLES + 1  # the chains with your k and p come last; the very last has k = 1
-    ks = np.concatenate([np.full(grid, V), np.full(own - 1, k), [1]])
-    ps = np.concatenate([np.ones(grid), np.full(own, p)])
-    texts = sample(m, start, np.concatenate(chains), ks, ps, uniform, tick)
+    place = (settings.order, start, settings.length, settings.seed)
+
+    def by_tau(k: int, p: float, low: float, high: float) -> tuple[Array, tuple[str, ...]]:
+        key = (*place, k, p)
+        return _remembered(_by_tau, key, 32, lambda: texts_by_tau(*key, _part_of(tick, low, high)))
+
+    plain = by_tau(V, 1.0, 0.1, 0.5)
+    kept_texts = by_tau(k, p, 0.5, 0.85) if k < V or p < 1 else plain
+    key = (*place, settings.tau, k, p)
+    yours = _remembered(_yours, key, 32, lambda: your_texts(*key, _part_of(tick, 0.85, 0.9)))
     greedy, run_in, period = greedy_walk(m, start, settings.length)
-    distinct = distinct_4(texts[:grid]).reshape(-1, REPEATS)
-    ladder = [texts[grid * mine + REPEATS * int(np.argmin(np.abs(TAUS - t)))] for t in LADDER]
-    whole = len(corpus()) // settings.length
     tick(0.92)
 
     set_p = p if p < 1 else USUAL_P
-    contexts = temper(m.probability[m.first[-1] :], settings.tau)
+    contexts, sizes, entropy = _sets_at(settings.order, settings.tau, set_p)
     three, every, half = tails_tried()
-    yours = top_after(tail(settings.rival, settings.others), TAUS)
-    at_rows = top_after(tail(settings.rival, settings.others), TABLE_TAU)
-    numbers, new = unlisted(rng)
+    numbers, pieces, misspelt, tokens = _unlisted_in_tokens(settings.length, settings.seed)
+    rivals = tail(settings.rival, settings.others)
     tick(0.96)
     result = Result(
         settings, asked, asked[len(asked) - min(reached, len(asked)) :], base, taus, after, drawn,
-        _sharp(base), _flat(base), *_softmax_checks(m.probability, base), largest_exponent(),
-        tuple(map(spell, [*texts[-SAMPLES - 1 : -1], *ladder, greedy])), greedy, texts[-1], run_in, period,
-        distinct, distinct_4(texts[grid : 2 * grid]).reshape(-1, REPEATS) if mine else distinct,
-        float(distinct_4(greedy[None])[0]),
-        distinct_4(corpus()[: whole * settings.length].reshape(whole, -1)),
-        set_p, contexts, nucleus_sizes(contexts, set_p), entropy_bits(contexts),
-        yours, float(np.abs(at_rows - TABLE_P).max()), _crowd(), three, every,
-        smallest_miss((1, 3, 4)), smallest_miss((0, 1, 3, 4)), half, numbers, *_written(new), {},
+        _sharp(base), _flat(base), *_softmax_checks(settings.order, start), largest_exponent(),
+        (*yours[0], *kept_texts[1], spell(greedy)), greedy, yours[1], run_in, period,
+        plain[0], kept_texts[0], float(distinct_4(greedy[None])[0]), distinct_4_of_english(settings.length),
+        set_p, contexts, sizes, entropy,
+        top_after(rivals, TAUS), float(np.abs(top_after(rivals, TABLE_TAU) - TABLE_P).max()),
+        _crowd(), three, every, smallest_miss((1, 3, 4)), smallest_miss((0, 1, 3, 4)), half,
+        numbers, pieces, misspelt, tokens, {},
     )  # fmt: skip
     result.summary.update(_summary(result))
     tick(1.0)
     return result
+
+
+# Texts drawn before: those by temperature alone are the same whatever you keep. 5 kB each.
+_by_tau: dict[Any, tuple[Array, tuple[str, ...]]] = {}
+_yours: dict[Any, tuple[tuple[str, ...], Indices]] = {}
+
+T = TypeVar("T")
+
+
+def _remembered(memory: dict[Any, T], key: Hashable, most: int, make: Callable[[], T]) -> T:
+    """What was made for ``key`` before, or now; of the ``most`` that are kept the oldest goes first."""
+    if (known := memory.get(key)) is None:
+        known = memory[key] = make()
+        while len(memory) > most:
+            memory.pop(next(iter(memory)), None)
+    return known
+
+
+def _part_of(tick: Tick, low: float, high: float) -> Tick:
+    """A tick whose 0 to 1 is the part from ``low`` to ``high`` of another."""
+    return lambda fraction, /, **live: tick(low + (high - low) * fraction, **live)
+
+
+@lru_cache(maxsize=4)
+def numbers_drawn(length: int, seed: int) -> tuple[Array, Array, Indices]:
+    """Numbers for the draws (10,000,), ascending, for the texts (length, 15), and an order of the words."""
+    rng = np.random.default_rng(seed)
+    share, uniform = rng.random(DRAWS), rng.random((length, REPEATS + SAMPLES + 1))
+    return np.sort(share), uniform, rng.permutation(len(words()))
+
+
+def texts_by_tau(
+    order: int, start: int, length: int, seed: int, k: int, p: float, tick: Tick
+) -> tuple[Array, tuple[str, ...]]:
+    """Distinct-4 (23, 10) of texts at TAUS, and one text at each of LADDER."""
+    chains = len(TAUS) * REPEATS
+    uniform = np.tile(numbers_drawn(length, seed)[1][:, :REPEATS], len(TAUS))
+    ks, ps = np.full(chains, k), np.full(chains, p)
+    texts = sample(model(order), start, np.repeat(TAUS, REPEATS), ks, ps, uniform, tick)
+    return distinct_4(texts).reshape(-1, REPEATS), tuple(map(spell, texts[ON_LADDER]))
+
+
+def your_texts(
+    order: int, start: int, length: int, seed: int, tau: float, k: int, p: float, tick: Tick
+) -> tuple[tuple[str, ...], Indices]:
+    """Texts at your temperature, k and p, and one (length,) with k = 1, which is to equal the greedy walk."""
+    uniform, each = numbers_drawn(length, seed)[1][:, REPEATS:], np.ones(SAMPLES + 1)
+    ks = np.append(np.full(SAMPLES, k), 1)
+    texts = sample(model(order), start, tau * each, ks, p * each, uniform, tick)
+    return tuple(map(spell, texts[:-1])), texts[-1].copy()
+
+
+@lru_cache(maxsize=1)
+def _sets_at(order: int, tau: float, share: float) -> tuple[Array, Indices, Array]:
+    """Distributions (c, 27) of all contexts of n - 1 symbols, the sizes of their sets, and entropies (c,).
+
+    Remembered: the same whatever k is.
+    """
+    m = model(order)
+    contexts = temper(m.probability[m.first[-1] :], tau)
+    return contexts, nucleus_sizes(contexts, share), entropy_bits(contexts)
 
 
 def _sharp(p: Array) -> tuple[float, float, float]:
@@ -571,14 +652,17 @@ def _flat(p: Array) -> tuple[float, float, float]:
     return tau, float(np.abs(temper(p, tau) - 1 / V).max()), float(bound)
 
 
-def _softmax_checks(p: Array, chosen: Array) -> tuple[Array, Array, int]:
+@lru_cache(maxsize=4)
+def _softmax_checks(order: int, start: int) -> tuple[Array, Array, int]:
     """Sums and shifts over all contexts; without the shift, how many entries are not numbers at z + 1,000."""
-    z = np.log(p)
+    p = model(order).probability
+    z, chosen = np.log(p), p[start]
     once = softmax(z)
     shift = np.abs(softmax(z + 1000) - once).max(axis=1)
     return once.sum(axis=1), shift, int(np.sum(~np.isfinite(naive_softmax(np.log(chosen) + 1000))))
 
 
+@cache
 def largest_exponent() -> float:
     """The largest z for which e^z is finite, found by halving an interval."""
     low, high = 0.0, 1000.0
@@ -597,7 +681,14 @@ def _crowd() -> Array:
     return np.append(among, max(enough))
 
 
-def _written(new: list[str]) -> tuple[tuple[tuple[str, str], ...], int, tuple[int, int]]:
+@lru_cache(maxsize=64)
+def _unlisted_in_tokens(length: int, seed: int) -> tuple[Words, Pieces, int, tuple[int, int]]:
+    """Fields of ``Result``, from ``words`` to ``tokens``."""
+    numbers, new = unlisted(numbers_drawn(length, seed)[2])
+    return numbers, *_written(new)
+
+
+def _written(new: list[str]) -> tuple[Pieces, int, tuple[int, int]]:
     """The unlisted words in tokens, how many are misspelt, and how many tokens are not whole words."""
     parts: list[list[str]] = []
     for token in encode(" " + " ".join(new)):
@@ -890,7 +981,7 @@ def _texts(r: Result) -> pd.DataFrame:
     s = r.settings
     kinds = ["yours"] * SAMPLES + ["ladder"] * len(LADDER) + ["greedy"]
     taus = [s.tau] * SAMPLES + list(LADDER) + [0.0]
-    values = distinct_4(np.array([[ALPHABET.index(c) for c in text] for text in r.texts]))
+    values = distinct_4(np.stack([read(text) for text in r.texts]))
     columns = {"kind": kinds, "tau": taus, "distinct_4": values, "in_words": list(map(in_words, r.texts))}
     return pd.DataFrame({**columns, "text": list(r.texts)})
 
@@ -908,8 +999,16 @@ def _limits(r: Result) -> pd.DataFrame:
 def _rows(r: Result) -> pd.DataFrame:
     yours = top_after(tail(r.settings.rival, r.settings.others), TABLE_TAU)
     best = top_in_theory(r.best_all[1], r.best_all[2], TABLE_TAU)
-    frame = pd.DataFrame({"tau": TABLE_TAU, "printed": TABLE_P, "yours": yours, "best": best})
-    return frame.assign(yours_off=yours - TABLE_P, best_off=best - TABLE_P)
+    return pd.DataFrame(
+        {
+            "tau": TABLE_TAU,
+            "printed": TABLE_P,
+            "yours": yours,
+            "best": best,
+            "yours_off": yours - TABLE_P,
+            "best_off": best - TABLE_P,
+        }
+    )
 
 
 def _curves(r: Result) -> pd.DataFrame:

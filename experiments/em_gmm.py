@@ -64,7 +64,7 @@ adjusted Rand index.
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -78,6 +78,7 @@ from lab.data import iris, wine
 
 Data = Literal["iris", "wine", "mixture"]
 Kind = Literal["full", "tied", "diagonal", "spherical"]
+Indices = NDArray[np.int_]
 Begin = Literal["random", "k-means", "point"]
 
 CONVERGED = 1e-7  # nats: a run ends when a step changes the log-likelihood by no more
@@ -216,6 +217,11 @@ class Result:
 # --- The mathematics ----------------------------------------------------------------------------------
 
 
+def columns_of(data: Array) -> Array:
+    """The data as (d, n), each column's numbers side by side: arithmetic over all points is fastest so."""
+    return np.ascontiguousarray(data.T)
+
+
 def log_joint(data: Array, mixture: Mixture) -> Array:
     """$\\log π_k + \\log N(x_i | μ_k, Σ_k)$ as (S, K, n), from the Cholesky factor $Σ = LL^T$.
 
@@ -223,7 +229,7 @@ def log_joint(data: Array, mixture: Mixture) -> Array:
     """
     d = data.shape[1]
     whiten = np.linalg.inv(np.linalg.cholesky(mixture.covariances))  # (S, K, d, d)
-    z = whiten @ (data.T - mixture.means[..., None])  # (S, K, d, n)
+    z = whiten @ (columns_of(data) - mixture.means[..., None])  # (S, K, d, n)
     log_scale = np.log(np.diagonal(whiten, axis1=-2, axis2=-1)).sum(axis=-1) - d / 2 * math.log(2 * math.pi)
     return (np.log(mixture.weights) + log_scale)[..., None] - 0.5 * np.einsum("skdn,skdn->skn", z, z)
 
@@ -422,9 +428,9 @@ def lloyd(data: Array, means: Array, most: int = 100) -> tuple[Array, Array]:
 
     Gives the assignments after each step (T, S, n) and the inertia (S,). An empty cluster stays where it is.
     """
-    path: list[Array] = []
+    columns, path = columns_of(data), list[Array]()
     while len(path) < most:
-        distance = np.sum((data.T - means[..., None]) ** 2, axis=2)  # (S, K, n)
+        distance = np.sum((columns - means[..., None]) ** 2, axis=2)  # (S, K, n)
         path.append(distance.argmin(axis=1))
         if len(path) > 1 and np.array_equal(path[-1], path[-2]):
             break
@@ -488,6 +494,7 @@ def best_start(ends: Array, collapsed: Array) -> int:
     return int(np.argmax(np.where(free, ends, -np.inf) if free.any() else ends))
 
 
+@cache
 def share_boundary(share: float = 0.8) -> float:
     """Where N(0, 1) has this share of a point against N(2, 1), at equal weights: by bisection."""
     pair = Mixture(np.full((1, 2), 0.5), np.array([[[0.0], [2.0]]]), np.ones((1, 2, 1, 1)))
@@ -641,24 +648,23 @@ class Trace(NamedTuple):
 
 def trace(data: Array, start: Mixture, kind: Kind, floor: float, steps: int, tick: Tick = no_tick) -> Trace:
     """The same steps as ``climb`` for a single start, with everything kept, the bound in between included."""
-    path, shares, climbed, after_e, after_m = [start], [], [], [], []
+    path, joints, shares, log_ps = [start], [log_joint(data, start)], [], []
     for step in range(steps + 1):
-        joint = log_joint(data, path[-1])
-        r, log_p = normalise(joint)
-        shares.append(r[0].T)
-        climbed.append(float(log_p.sum()))
-        after_e.append(float(elbo(joint, r)[0]))
+        r, log_p = normalise(joints[-1])
+        shares.append(r)
+        log_ps.append(log_p)
         if step < steps:
             tick(step / steps)
             path.append(m_step(data, r, kind, floor))
-            after_m.append(float(elbo(log_joint(data, path[-1]), r)[0]))
-    before = np.broadcast_to(start.weights[0], shares[0].shape)
+            joints.append(log_joint(data, path[-1]))
+    joint, q = np.concatenate(joints), np.concatenate(shares)  # (T + 1, K, n)
+    before = np.broadcast_to(start.weights[0][:, None], q[:1].shape)
     return Trace(
         side_by_side(path),
-        np.stack([before, *shares]),
-        np.array(climbed),
-        np.array(after_e),
-        np.array(after_m),
+        np.concatenate([before, q]).swapaxes(1, 2),
+        np.concatenate(log_ps).sum(axis=1),
+        elbo(joint, q),
+        elbo(joint[1:], q[:-1]),
     )
 
 
@@ -702,6 +708,38 @@ def sweep_over_k(settings: Settings, tick: Tick) -> Array:
     return np.array(rows, dtype=float)
 
 
+# Climbs made before, and their most steps, by the settings that change where a start leads. 70 kB each.
+_climbed: dict[Settings, tuple[int, Climb]] = {}
+
+
+def climb_once(data: Array, start: Mixture, settings: Settings, tick: Tick) -> Climb:
+    """``climb``, or what it gave before if these starts are among those and end in as many steps."""
+    steps, others = settings.steps, {"starts", "watch", "steps"}
+    if settings.data != "mixture":
+        others |= {"separation", "points"}
+    key = settings.model_copy(update=dict.fromkeys(others, 0))
+    if (before := _climbed.get(key)) is not None:
+        most, known = before
+        if len(known.steps) >= settings.starts:
+            known = first_starts(known, settings.starts)
+            longest = int(known.steps.max())
+            if most == steps or (longest < most and longest <= steps):
+                return known
+    climbed = climb(data, start, settings.covariance, settings.floor, steps, tick)
+    _climbed.pop(key, None)
+    _climbed[key] = steps, climbed
+    while len(_climbed) > 32:
+        _climbed.pop(next(iter(_climbed)), None)
+    return climbed
+
+
+def first_starts(climbed: Climb, size: int) -> Climb:
+    """The first starts of a climb alone: they know nothing of the others."""
+    _, history, *numbers = climbed
+    history = history[:size, : int(climbed.steps[:size].max()) + 1]
+    return Climb(climbed.end.pick(slice(size)), history, *(part[:size] for part in numbers))
+
+
 def part_of(tick: Tick, low: float, high: float) -> Tick:
     """A tick whose 0 to 1 is the part from ``low`` to ``high`` of another."""
 
@@ -719,7 +757,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     points = starting_points(data, k, settings.starts, rng)
     start = begin_at(data, points, settings.begin, kind, floor)
     tick(0.05)
-    climbed = climb(data, start, kind, floor, settings.steps, part_of(tick, 0.05, 0.6))
+    climbed = climb_once(data, start, settings, part_of(tick, 0.05, 0.6))
     tick(0.6)
 
     r, ends = e_step(data, climbed.end)
@@ -939,35 +977,43 @@ def frames(result: Result) -> pd.DataFrame:
         rows.append((step, "E", step - 1, step))
         if step <= last:
             rows.append((step, "M", step, step))
-    table = pd.DataFrame(rows, columns=["step", "half", "at", "shares"])
-    table.insert(0, "frame", np.arange(len(table)))
-    at, e_half = table["at"].to_numpy(), (table.half != "M").to_numpy()
+    steps, halves, at, shares = (np.array(column) for column in zip(*rows, strict=True))
     below = np.append(result.elbo_after_m, np.nan)
-    table["log_likelihood"] = result.log_likelihood[at]
-    table["elbo"] = np.where(e_half, result.elbo_after_e[at], below[np.maximum(at - 1, 0)])
-    table.loc[0, "elbo"] = np.nan  # no responsibilities yet, so no bound
-    return table
+    bound = np.where(halves != "M", result.elbo_after_e[at], below[np.maximum(at - 1, 0)])
+    bound[0] = np.nan  # no responsibilities yet, so no bound
+    return pd.DataFrame(
+        {
+            "frame": np.arange(len(rows)),
+            "step": steps,
+            "half": halves,
+            "at": at,
+            "shares": shares,
+            "log_likelihood": result.log_likelihood[at],
+            "elbo": bound,
+        }
+    )
 
 
-def _shown(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """For each value of ``column`` the first and the last frame that shows it."""
-    return table.groupby(column).frame.agg(first_frame="min", last_frame="max").reset_index()
+def _shown(frame: pd.DataFrame, column: str) -> tuple[Indices, Indices, Indices]:
+    """The values of ``column``, which never fall, and the first and the last frame that shows each."""
+    value, first = np.unique(frame[column], return_index=True)
+    return value, first, np.append(first[1:], len(frame)) - 1
 
 
-def ellipses(result: Result, across: int, up: int) -> pd.DataFrame:
+def ellipses(result: Result, across: int, up: int, shown: pd.DataFrame | None = None) -> pd.DataFrame:
     """The components as ellipses of two standard deviations in two of the columns, one row a corner."""
-    shown = _shown(frames(result), "at")
+    at, first, last = _shown(frames(result) if shown is None else shown, "at")
     pair = np.array([across, up])
-    means = result.means[shown["at"]][..., pair]  # (P, K, 2)
-    spread = result.covariances[shown["at"]][..., pair[:, None], pair]  # (P, K, 2, 2)
+    means = result.means[at][..., pair]  # (P, K, 2)
+    spread = result.covariances[at][..., pair[:, None], pair]  # (P, K, 2, 2)
     turn = np.linspace(0, 2 * np.pi, ELLIPSE)
     curve = means[..., None] + 2 * np.linalg.cholesky(spread) @ np.stack([np.cos(turn), np.sin(turn)])
     size, k = means.shape[:2]
     return pd.DataFrame(
         {
-            "step": np.repeat(shown["at"].to_numpy(), k * ELLIPSE),
-            "first_frame": np.repeat(shown.first_frame.to_numpy(), k * ELLIPSE),
-            "last_frame": np.repeat(shown.last_frame.to_numpy(), k * ELLIPSE),
+            "step": np.repeat(at, k * ELLIPSE),
+            "first_frame": np.repeat(first, k * ELLIPSE),
+            "last_frame": np.repeat(last, k * ELLIPSE),
             "component": np.tile(np.repeat(np.arange(1, k + 1), ELLIPSE), size),
             "corner": np.tile(np.arange(ELLIPSE), size * k),
             "x": curve[:, :, 0].ravel(),
@@ -982,12 +1028,13 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
     points = pd.DataFrame(result.data, columns=list(result.columns))
     names = np.array(result.class_names)[result.label.astype(int)]
     aic, bic = aic_bic(result.sweep[:, 0], result.sweep[:, 1], len(result.data))
+    shown = frames(result)
     return {
         "points": points.assign(point=np.arange(len(points)), label=names),
-        "climb": _climb(result),
-        "frames": frames(result),
-        "responsibilities": _responsibilities(result),
-        "ellipses": ellipses(result, d - 2, d - 1),
+        "climb": _climb(result, shown),
+        "frames": shown,
+        "responsibilities": _responsibilities(result, shown),
+        "ellipses": ellipses(result, d - 2, d - 1, shown),
         "components": _components(result),
         "starts": _starts(result),
         "paths": _paths(result),
@@ -1022,29 +1069,35 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
     }
 
 
-def _responsibilities(result: Result) -> pd.DataFrame:
+def _responsibilities(result: Result, shown: pd.DataFrame) -> pd.DataFrame:
     size, n, k = result.responsibilities.shape
-    shown = _shown(frames(result), "shares")
+    _, first, last = _shown(shown, "shares")
     columns = {f"r{j + 1}": result.responsibilities[..., j].ravel() for j in range(k)}
     return pd.DataFrame(
         {
             "step": np.repeat(result.kept, n),
-            "first_frame": np.repeat(shown.first_frame.to_numpy(), n),
-            "last_frame": np.repeat(shown.last_frame.to_numpy(), n),
+            "first_frame": np.repeat(first, n),
+            "last_frame": np.repeat(last, n),
             "point": np.tile(np.arange(n), size),
             **columns,
         }
     )
 
 
-def _climb(result: Result) -> pd.DataFrame:
+def _climb(result: Result, shown: pd.DataFrame) -> pd.DataFrame:
     """The watched start by half-steps, after its first step: E at t - 1/2, M at t."""
-    shown = frames(result)
-    shown["half_step"] = shown.step - 0.5 * (shown.half == "E")
-    change = np.append(0.0, np.diff(result.log_likelihood))[shown["at"]]
+    later = shown[shown["at"] > 0]
+    change = np.append(0.0, np.diff(result.log_likelihood))[later["at"]]
     slack = contract.identity(float(np.abs(result.log_likelihood).max()))["tolerance"]
-    shown["fell"] = (shown.half == "M") & (change < -slack)
-    return shown.loc[shown["at"] > 0, ["half_step", "half", "log_likelihood", "elbo", "fell"]]
+    return pd.DataFrame(
+        {
+            "half_step": later.step - 0.5 * (later.half == "E"),
+            "half": later.half,
+            "log_likelihood": later.log_likelihood,
+            "elbo": later.elbo,
+            "fell": (later.half == "M") & (change < -slack),
+        }
+    )
 
 
 def _components(result: Result) -> pd.DataFrame:
@@ -1083,26 +1136,24 @@ def _starts(result: Result) -> pd.DataFrame:
 
 def _paths(result: Result, most: int = 60) -> pd.DataFrame:
     """Log-likelihood against the step for every start; of long climbs, ever fewer of the late steps."""
-    parts = []
-    for start, row in enumerate(result.history):
-        step = frames_to_keep(int(result.steps[start]), most)
-        parts.append(pd.DataFrame({"start": start + 1, "step": step, "log_likelihood": row[step]}))
-    return pd.concat(parts, ignore_index=True)
+    kept = [frames_to_keep(int(last), most) for last in result.steps]
+    start, step = np.repeat(np.arange(len(kept)), [len(steps) for steps in kept]), np.concatenate(kept)
+    return pd.DataFrame({"start": start + 1, "step": step, "log_likelihood": result.history[start, step]})
 
 
 def _ends(result: Result) -> pd.DataFrame:
     """The different ends, highest first, and how many starts came to each."""
     group = distinct(result.ends)
-    table = pd.DataFrame(
-        {"group": group, "end": result.ends, "collapsed": result.collapsed > 0, "agreement": result.agreement}
+    members = [group == g for g in range(group.max() + 1)]
+    return pd.DataFrame(
+        {
+            "log_likelihood": [result.ends[own].max() for own in members],
+            "starts": [int(own.sum()) for own in members],
+            "collapsed": [bool((result.collapsed[own] > 0).any()) for own in members],
+            "agreement_with_labels": [result.agreement[own].max() for own in members],
+            "watched": np.arange(len(members)) == group[result.watched],
+        }
     )
-    ends = table.groupby("group").agg(
-        log_likelihood=("end", "max"),
-        starts=("end", "size"),
-        collapsed=("collapsed", "any"),
-        agreement_with_labels=("agreement", "max"),
-    )
-    return ends.reset_index(drop=True).assign(watched=np.arange(len(ends)) == group[result.watched])
 
 
 # --- Predict, then see --------------------------------------------------------------------------------

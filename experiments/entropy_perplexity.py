@@ -64,7 +64,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -100,13 +100,16 @@ def parse_weights(text: str) -> list[float]:
     return numbers
 
 
+Symbols = Literal["letter", "word"]
+
+
 class Settings(contract.Settings):
     """What you can turn."""
 
     order: int = control(
         4, "Order n", ge=1, le=LONGEST, step=1, help="The model sees the last n − 1 symbols."
     )
-    symbols: Literal["letter", "word"] = control(
+    symbols: Symbols = control(
         "letter", "Symbol", help="27 letters (the space is one), or whole words from a list that is given."
     )
     share: float = control(
@@ -382,22 +385,19 @@ def folds(rng: np.random.Generator, share: float) -> list[tuple[Indices, Indices
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Weigh eight outcomes, score the text by models that have not read it, and read your sentence."""
-    rng = np.random.default_rng(settings.seed)
-    text, names, _ = corpus(settings.symbols)
+    _, names, _ = corpus(settings.symbols)
     v, number = len(names), {name: i for i, name in enumerate(names)}
     spelt = in_symbols(settings.sentence, settings.symbols)
-    lead = [number[" "]] if settings.symbols == "letter" else []  # a sentence begins after a space
     mine = np.array([number.get(symbol, v) for symbol in spelt])
-    levels = number_runs(np.concatenate([text, [v], lead, mine]).astype(np.int64), v)
+    _numbered(settings.symbols, spelt)
     tick(0.2)
-    scored = _held_out(settings, levels, folds(rng, settings.share), tick)
-    thought = _thought(settings, levels, rng, len(mine))
+    scored = _held_out(settings, spelt, tick)
+    thought = _thought(settings, spelt)
     own = thought[np.arange(len(mine)), np.minimum(mine, v - 1)]
     tick(0.9)
-    twenty = np.full(BRANCHES, 1 / BRANCHES)
     result = Result(
-        settings=settings, **_outcomes(settings, rng), **_coins(settings, rng), **scored, listed=v,
-        twenty=(float(entropy(twenty, math.e)), float(entropy(twenty))),
+        settings=settings, **_outcomes_and_coins(settings.weights, settings.seed), **scored, listed=v,
+        cross_nats=float(cross_entropy(two(0.5), two(settings.belief), math.e)),
         spelt=spelt, surprise=np.where(mine < v, surprise(own), np.nan), expected=entropy(thought),
         tops=_tops(thought, names), chained=_chained(thought, mine), summary={},
     )  # fmt: skip
@@ -406,11 +406,61 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     return result
 
 
-def _held_out(
-    settings: Settings, levels: list[Level], plan: list[tuple[Indices, Indices]], tick: Tick
-) -> dict[str, Any]:
+def after_folds(seed: int) -> tuple[Indices, np.random.Generator]:
+    """The order in which stretches are read for the sentence, and the stream of random numbers after it."""
+    rng = np.random.default_rng(seed)
+    rng.permutation(BLOCKS)  # that of the folds
+    return rng.permutation(BLOCKS), rng
+
+
+@lru_cache(maxsize=1)
+def _numbered(symbols: Symbols, spelt: tuple[str, ...]) -> list[Level]:
+    """All runs of the text and of the sentence after it. Remembered: the same however much is read."""
+    text, names, _ = corpus(symbols)
+    v, number = len(names), {name: i for i, name in enumerate(names)}
+    lead = [number[" "]] if symbols == "letter" else []  # a sentence begins after a space
+    mine = [number.get(symbol, v) for symbol in spelt]
+    return number_runs(np.concatenate([text, [v], lead, mine]).astype(np.int64), v)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The held-out text, scored at every order: fields of ``Result``, and each symbol's probability."""
+
+    held: Array
+    train: Array
+    floor: Array
+    unread: Array  # (6, N) of the held-out symbols
+
+
+# Scored before: the same whatever order or belief you look at. 1.5 MB.
+_scored: dict[Any, Scored] = {}
+
+
+def _held_out(settings: Settings, spelt: tuple[str, ...], tick: Tick) -> dict[str, Any]:
     """The part of the result on the text: each stretch scored by a model that has not read it."""
     text, names, lengths = corpus(settings.symbols)
+    block, inside = stretches(len(text))
+    key = (settings.symbols, spelt, settings.share, settings.seed)
+    if (scored := _scored.get(key)) is None:
+        scored = _score(*key, tick)
+        _scored.clear()
+        _scored[key] = scored
+    p, symbols = scored.unread[settings.order - 1], text[inside]
+    # The same text counted otherwise: a word ends with each space, or a word is so many letters.
+    others = int(np.sum(symbols == names.index(" ")) if " " in names else np.sum(lengths[symbols]))
+    return {
+        "held": scored.held, "scored": np.bincount(block[inside], minlength=BLOCKS),
+        "train": scored.train, "floor": scored.floor,
+        "product": inverse_geometric_mean(p, len(p)), "recounted": inverse_geometric_mean(p, others),
+        "units": (len(p), others),
+    }  # fmt: skip
+
+
+def _score(symbols: Symbols, spelt: tuple[str, ...], share: float, seed: int, tick: Tick) -> Scored:
+    """Score the held-out text by models of every order."""
+    text, names, _ = corpus(symbols)
+    levels, plan = _numbered(symbols, spelt), folds(np.random.default_rng(seed), share)
     v, n, (block, inside) = len(names), len(text), stretches(len(text))
     held, train, floor = np.empty((LONGEST, BLOCKS)), np.zeros(LONGEST), np.zeros(LONGEST)
     unread = list[Array]()
@@ -423,26 +473,20 @@ def _held_out(
             held[:, b] = bits[:, (block == b) & inside].mean(axis=1)
         train += bits[:, seen].mean(axis=1) / len(plan)
         floor += np.array([conditional_entropy(tally) for tally in tallies]) / len(plan)
-        unread.append(p[settings.order - 1, np.isin(block, out) & inside])
+        unread.append(p[:, np.isin(block, out) & inside])
         tick(0.2 + 0.6 * (fold + 1) / len(plan))
-    p, symbols = np.concatenate(unread), text[inside]
-    # The same text counted otherwise: a word ends with each space, or a word is so many letters.
-    others = int(np.sum(symbols == names.index(" ")) if " " in names else np.sum(lengths[symbols]))
-    return {
-        "held": held, "scored": np.bincount(block[inside], minlength=BLOCKS), "train": train, "floor": floor,
-        "product": inverse_geometric_mean(p, len(p)), "recounted": inverse_geometric_mean(p, others),
-        "units": (len(p), others),
-    }  # fmt: skip
+    return Scored(held, train, floor, np.concatenate(unread, axis=1))
 
 
-def _thought(settings: Settings, levels: list[Level], rng: np.random.Generator, m: int) -> Array:
+def _thought(settings: Settings, spelt: tuple[str, ...]) -> Array:
     """Probabilities (m, v) of every symbol in each place of the sentence, which ends the text."""
     text, names, _ = corpus(settings.symbols)
     block, inside = stretches(len(text))
-    read = rng.permutation(BLOCKS)[: max(1, round(settings.share * BLOCKS))]
+    read = after_folds(settings.seed)[0][: max(1, round(settings.share * BLOCKS))]
+    levels = _numbered(settings.symbols, spelt)[: settings.order]
     tallies = count(levels, _mask(np.isin(block, read) & inside, levels), len(names))
-    total, n = len(levels[0].pair), settings.order
-    return distributions(levels[:n], tallies[:n], np.arange(total - m, total), len(names))
+    total = len(levels[0].pair)
+    return distributions(levels, tallies, np.arange(total - len(spelt), total), len(names))
 
 
 def _mask(which: NDArray[np.bool_], levels: list[Level]) -> Array:
@@ -450,17 +494,24 @@ def _mask(which: NDArray[np.bool_], levels: list[Level]) -> Array:
     return np.concatenate([which, np.zeros(len(levels[0].pair) - len(which))]).astype(float)
 
 
-def _outcomes(settings: Settings, rng: np.random.Generator) -> dict[str, Any]:
+@lru_cache(maxsize=64)
+def _outcomes_and_coins(weights: str, seed: int) -> dict[str, Any]:
+    """The part of the result on eight outcomes, on coins and on the digits."""
+    rng = after_folds(seed)[1]
+    return {**_outcomes(weights, rng), **_coins(rng)}
+
+
+def _outcomes(weights: str, rng: np.random.Generator) -> dict[str, Any]:
     """The part of the result on eight outcomes."""
-    weights = parse_weights(settings.weights)
-    p = np.array(weights + [0.0] * (OUTCOMES - len(weights))) / sum(weights)
+    numbers = parse_weights(weights)
+    p = np.array(numbers + [0.0] * (OUTCOMES - len(numbers))) / sum(numbers)
     drawn = rng.multinomial(DRAWS, p) / DRAWS
     # Concentrations from 0.05 (nearly certain) to 20 (nearly even) fill the whole range of entropies.
     gamma = rng.standard_gamma(np.geomspace(0.05, 20, RANDOM)[:, None], (RANDOM, OUTCOMES)) + 1e-12
     random = gamma / gamma.sum(axis=1, keepdims=True)
     rest = np.roll(random, RANDOM // 2, axis=0)[:, 1:]
     peaked = np.column_stack([np.full(RANDOM, PEAK), (1 - PEAK) * rest / rest.sum(axis=1, keepdims=True)])
-    half = peak_for(0.5)
+    half, twenty = peak_for(0.5), np.full(BRANCHES, 1 / BRANCHES)
     return {
         "p": p, "entropy": float(entropy(p)), "entropy_nats": float(entropy(p, math.e)),
         "drawn": drawn, "drawn_surprise": float(cross_entropy(drawn, p)),
@@ -469,18 +520,18 @@ def _outcomes(settings: Settings, rng: np.random.Generator) -> dict[str, Any]:
         "random": np.stack([random.max(axis=1), entropy(random)]), "peaked": entropy(peaked),
         "rivals": np.array([entropy(peaked_with(1)), entropy(peaked_with(7))]),
         "half_bit": (half, float(entropy(peaked_with(7, half)))),
+        "twenty": (float(entropy(twenty, math.e)), float(entropy(twenty))),
     }  # fmt: skip
 
 
-def _coins(settings: Settings, rng: np.random.Generator) -> dict[str, Any]:
+def _coins(rng: np.random.Generator) -> dict[str, Any]:
     """The part of the result on coins and on the digits."""
-    tossed, q = rng.binomial(DRAWS, COINS) / DRAWS, settings.belief
+    tossed = rng.binomial(DRAWS, COINS) / DRAWS
     digit_count = np.bincount(digits()[1].astype(int)).astype(float)
     return {
         "coin": entropy(two(SHARES)), "coin_drawn": cross_entropy(two(tossed), two(COINS)),
         "digit_count": digit_count, "digit_entropy": float(entropy(digit_count / digit_count.sum())),
         "fair_bits": float(entropy(two(0.5))), "heads": float(rng.binomial(DRAWS, 0.5) / DRAWS),
-        "cross_nats": float(cross_entropy(two(0.5), two(q), math.e)),
     }  # fmt: skip
 
 
@@ -775,17 +826,21 @@ def tables(result: Result) -> dict[str, pd.DataFrame]:
         "outcomes": _bars(result),
         "entropy_range": _ranges(),
         "peak": _peak_row(result),
-        "random": _units(pd.DataFrame({"largest": result.random[0], "bits": result.random[1]})),
+        "random": _units({"largest": result.random[0], "bits": result.random[1]}),
         "coin": _coin_curve(result),
         "belief": _beliefs(result),
         "surprise_table": pd.DataFrame({"p": TABLE_P, "bits": result.table_surprise}),
     }
 
 
-def _units(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with each column ...bits again in nats."""
-    nats = {c.replace("bits", "nats"): frame[c] * math.log(2) for c in map(str, frame) if c.endswith("bits")}
-    return frame.assign(**nats)
+def _units(columns: dict[str, Any]) -> pd.DataFrame:
+    """A frame of the columns, with each ...bits again in nats."""
+    nats = {
+        name.replace("bits", "nats"): np.asarray(column) * math.log(2)
+        for name, column in columns.items()
+        if name.endswith("bits")
+    }
+    return pd.DataFrame(columns | nats)
 
 
 def _orders(r: Result) -> pd.DataFrame:
@@ -794,54 +849,63 @@ def _orders(r: Result) -> pd.DataFrame:
     columns = {
         "n": np.arange(1, LONGEST + 1), "held_out_bits": bits, "low_bits": bits - 2 * se,
         "high_bits": bits + 2 * se, "training_bits": r.train, "floor_bits": r.floor,
+        "held_out_perplexity": 2**bits, "training_perplexity": 2**r.train,
     }  # fmt: skip
-    frame = pd.DataFrame(columns)
-    return frame.assign(held_out_perplexity=2**bits, training_perplexity=2**r.train)
+    return pd.DataFrame(columns)
 
 
 def _sentence(r: Result) -> pd.DataFrame:
     known = np.isfinite(r.surprise)
     so_far = np.cumsum(np.where(known, r.surprise, 0)) / np.maximum(np.cumsum(known), 1)
+    so_far = np.where(np.cumsum(known) > 0, so_far, np.nan)
     width = r.settings.order - 1
     glue = "" if r.settings.symbols == "letter" else " "
     before = [glue.join(map(shown, r.spelt[max(0, i - width) : i])) for i in range(len(r.spelt))]
     columns = {
         "place": np.arange(1, len(r.spelt) + 1), "symbol": list(map(shown, r.spelt)), "after": before,
         "probability": 2**-r.surprise, "bits": r.surprise, "expected_bits": r.expected,
-        "so_far_bits": np.where(np.cumsum(known) > 0, so_far, np.nan), "expected": r.tops,
+        "so_far_bits": so_far, "expected": r.tops, "perplexity_so_far": 2**so_far,
     }  # fmt: skip
-    frame = pd.DataFrame(columns)
-    return _units(frame.assign(perplexity_so_far=2**frame.so_far_bits))
+    return _units(columns)
 
 
 def _bars(r: Result) -> pd.DataFrame:
-    frame = pd.DataFrame({"outcome": np.arange(1, OUTCOMES + 1), "predicted": r.p, "measured": r.drawn})
-    return _units(frame.assign(bits=np.where(r.p > 0, surprise(np.where(r.p > 0, r.p, 1.0)), np.nan)))
+    bits = np.where(r.p > 0, surprise(np.where(r.p > 0, r.p, 1.0)), np.nan)
+    return _units(
+        {"outcome": np.arange(1, OUTCOMES + 1), "predicted": r.p, "measured": r.drawn, "bits": bits}
+    )
 
 
 def _ranges() -> pd.DataFrame:
     largest = np.arange(25, 201) / 200
     least, most = entropy_range(largest)
-    return _units(pd.DataFrame({"largest": largest, "least_bits": least, "most_bits": most}))
+    return _units({"largest": largest, "least_bits": least, "most_bits": most})
 
 
 def _peak_row(r: Result) -> pd.DataFrame:
     one, seven = r.rivals
     columns = {"largest": [PEAK], "least_bits": [one], "most_bits": [seven], "often_taught_bits": [0.5]}
-    return _units(pd.DataFrame(columns))
+    return _units(columns)
 
 
 def _coin_curve(r: Result) -> pd.DataFrame:
-    tossed = pd.DataFrame({"p": COINS, "drawn_bits": r.coin_drawn})
-    return _units(pd.DataFrame({"p": SHARES, "bits": r.coin}).merge(tossed, on="p", how="left"))
+    drawn = np.full(len(SHARES), np.nan)
+    drawn[np.searchsorted(SHARES, COINS)] = r.coin_drawn
+    return _units({"p": SHARES, "bits": r.coin, "drawn_bits": drawn})
 
 
 def _beliefs(r: Result) -> pd.DataFrame:
     q = np.unique(np.append(SHARES, r.settings.belief))
     tossed = np.exp(-r.heads * np.log(q) - (1 - r.heads) * np.log(1 - q))
     shown_at = np.isclose(q * 20, np.round(q * 20)) | (q == r.settings.belief)
-    frame = pd.DataFrame({"belief": q, "predicted": 1 / np.sqrt(q * (1 - q)), "entropy": 2**r.fair_bits})
-    return frame.assign(measured=np.where(shown_at, tossed, np.nan))
+    return pd.DataFrame(
+        {
+            "belief": q,
+            "predicted": 1 / np.sqrt(q * (1 - q)),
+            "entropy": 2**r.fair_bits,
+            "measured": np.where(shown_at, tossed, np.nan),
+        }
+    )
 
 
 # --- Predict, then see --------------------------------------------------------------------------------

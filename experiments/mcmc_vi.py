@@ -61,14 +61,16 @@ localization. C. Bishop (2006), §10.1.2, for mean-field VI. M. Khan and H. Rue 
 here. Data: B. Efron and others (2004), Least angle regression.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import log, nan, pi, sqrt
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import ndtri
 from scipy.stats import rankdata
@@ -462,19 +464,103 @@ def fit_reference() -> Array:
 # --- The run ------------------------------------------------------------------------------------------
 
 
-def run(settings: Settings, tick: Tick = no_tick) -> Result:
-    """Run all chains at once, judge them, and fit the mean-field Gaussian."""
+@dataclass(frozen=True)
+class Drawn:
+    """All chains of a run, judged, and the few that may be shown."""
+
+    target: Target
+    chains: Chains  # MOST_CHAINS of them
+    rho: Array  # the fields of Result of the same names
+    tau: float
+    window: int
+    acceptance: Array
+    counts: Array
+    errors: Array
+    swept_acceptance: Array
+    swept_ess: Array
+    other_mode: Array
+    fit: Array
+
+
+DEFAULT = Settings()
+
+
+def _plain(settings: Settings, *names: str) -> Settings:
+    return settings.model_copy(update={name: getattr(DEFAULT, name) for name in names})
+
+
+def _needed(settings: Settings) -> Settings:
+    """The settings with all that their chains do not depend on put back to its default."""
+    asked = {"pair": "regression", "noise": "regression", "mode": "two modes"}
+    return _plain(settings, "chains", *(name for name, target in asked.items() if target != settings.target))
+
+
+def _begin(settings: Settings) -> tuple[np.random.Generator, Target, Array, Array]:
+    """The stream of random numbers after the starts, the target, all starts (2, B) and steps (B,)."""
     rng = np.random.default_rng(settings.seed)
     target = choose(settings)
-    n = settings.draws if settings.sampler == "MH" else settings.draws // LEAPS
-    warm_up, many = int(WARM_UP * n), CALIBRATING + REPEATS
-    step = np.append(np.full(many, settings.step), np.repeat(10**SWEPT, SWEEP_CHAINS))
-    start = starting_points(target, settings.starts, rng, len(step))
+    step = np.append(np.full(CALIBRATING + REPEATS, settings.step), np.repeat(10**SWEPT, SWEEP_CHAINS))
+    return rng, target, starting_points(target, settings.starts, rng, len(step)), step
+
+
+@dataclass(frozen=True)
+class Block:
+    """BLOCK steps of random-walk Metropolis in a sixtieth of their memory: which of the jumps were taken."""
+
+    accepted: NDArray[np.uint8]  # eight to a byte
+    tried: Array  # as in Chains
+    end: Array  # (2, B)
+    rng: np.random.Generator  # as it stands at the end
+
+
+# Blocks walked before: a longer chain begins with the same steps. 50 kB each.
+_walked: dict[tuple[Settings, int], Block] = {}
+
+
+def _walk(settings: Settings, tick: Tick) -> tuple[Chains, np.random.Generator]:
+    """The chains of ``metropolis``, and the stream of random numbers after them."""
+    rng, target, x, step = _begin(settings)
+    n, count = settings.draws, len(step)
+    path, accepted = np.empty((n, 2, count)), np.empty((n, count), dtype=bool)
+    tried, whole = np.empty(0), _plain(settings, "draws")
+    for t in range(0, n, BLOCK):
+        tick(t / n)
+        now, key = slice(t, t + BLOCK), (whole, t // BLOCK)
+        if (block := _walked.get(key)) is None:
+            chains = metropolis(target, x, step, BLOCK, rng)
+            path[now], accepted[now] = chains.path, chains.accepted
+            bits, end = np.packbits(chains.accepted.astype(bool), axis=1), chains.path[-1].copy()
+            block = _walked[key] = Block(bits, chains.tried, end, deepcopy(rng))
+            while len(_walked) > 64:
+                _walked.pop(next(iter(_walked)), None)
+        else:
+            accepted[now] = np.unpackbits(block.accepted, axis=1, count=count)
+            jump = step * rng.standard_normal((BLOCK, 2, count))
+            taken = jump * accepted[now, None]
+            taken[0] += x
+            np.cumsum(taken, axis=0, out=path[now])
+            rng = deepcopy(block.rng)
+        x, tried = block.end, block.tried if t == 0 else tried
+    return Chains(path, accepted, tried), rng
+
+
+def _draw(settings: Settings, tick: Tick) -> Drawn:
+    """Run all chains at once, judge them, and fit the mean-field Gaussian."""
+
+    def sampling(fraction: float, /, **live: float) -> None:
+        tick(0.8 * fraction, **live)
+
+    rng, target, start, step = _begin(settings)
+    many = CALIBRATING + REPEATS
     with np.errstate(over="ignore", invalid="ignore"):  # steps past the edge of stability
-        drawn = SAMPLERS[settings.sampler](target, start, step, n, rng, lambda part: tick(0.8 * part))
+        if settings.sampler == "MH":
+            drawn, rng = _walk(settings, sampling)
+        else:
+            n = settings.draws // LEAPS
+            drawn = hamiltonian(target, start, step, n, rng, sampling)
+    warm_up = int(WARM_UP * len(drawn.path))
     first = drawn.path[warm_up:, 0]  # (kept, B)
     tick(0.8)
-    shown = first[:, : settings.chains].T
     rho = autocovariance((first[:, :CALIBRATING] - target.mean[0]).T).mean(axis=0)
     rho *= len(first) / np.arange(len(first), 0, -1) / rho[0]
     tau, window = geyer(rho)
@@ -489,14 +575,51 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     far = two_modes(APART)
     left = rng.standard_normal((2, CROSSING_CHAINS)) - [[APART], [0.0]]
     crossing = metropolis(far, left, np.ones(CROSSING_CHAINS), CROSSING_STEPS, rng).path[:, 0].T > 0
-    fit = fit_mean_field(target, start[:, 0], np.sqrt(np.diag(target.cov)) if not target.mode else np.ones(2))
-    seen, m = slice(0, settings.chains), min(n, SHOWN_STEPS)
+    seen = slice(0, MOST_CHAINS)
+    return Drawn(
+        target, Chains(drawn.path[..., seen].copy(), drawn.accepted[:, seen].copy(), drawn.tried),
+        rho[: max(window, 100)].copy(), tau, window, acceptance[:many].copy(), counts, errors,
+        acceptance[many:].reshape(len(SWEPT), -1).mean(axis=1), swept_ess, crossing.astype(float),
+        _fit(_plain(settings, "draws", "step", "sampler")),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=32)
+def _fit(settings: Settings) -> Array:
+    """The mean-field fit from where the first chain starts. Remembered: no chain's length changes it."""
+    _, target, start, _ = _begin(settings)
+    return fit_mean_field(
+        target, start[:, 0], np.sqrt(np.diag(target.cov)) if not target.mode else np.ones(2)
+    )
+
+
+# Chains drawn before: showing fewer or more of them draws none anew. 0.5 to 1.5 MB each.
+_drawn: dict[Settings, Drawn] = {}
+
+T = TypeVar("T")
+
+
+def _remembered(memory: dict[Any, T], key: Hashable, most: int, make: Callable[[], T]) -> T:
+    """What was made for ``key`` before, or now; of the ``most`` that are kept the oldest goes first."""
+    if (known := memory.get(key)) is None:
+        known = memory[key] = make()
+        while len(memory) > most:
+            memory.pop(next(iter(memory)), None)
+    return known
+
+
+def run(settings: Settings, tick: Tick = no_tick) -> Result:
+    """Run all chains, and pick those that are shown."""
+    needed = _needed(settings)
+    all_ = _remembered(_drawn, needed, 2, lambda: _draw(needed, tick))
+    chains, n = all_.chains, len(all_.chains.path)
+    warm_up, seen, m = int(WARM_UP * n), slice(0, settings.chains), min(n, SHOWN_STEPS)
+    shown = chains.path[warm_up:, 0, seen].T
     partial = Result(
-        settings, target, warm_up, np.moveaxis(drawn.path[..., seen], 2, 0).copy(),
-        drawn.accepted[:, seen].T.copy(), np.moveaxis(drawn.tried[:m, :, seen], 2, 0).copy(),
-        effective_size(shown), r_hat(shown), rho[: max(window, 100)].copy(), tau, window,
-        acceptance[:many].copy(), counts, errors, acceptance[many:].reshape(len(SWEPT), -1).mean(axis=1),
-        swept_ess, crossing.astype(float), fit, fit_reference(), {},
+        settings, all_.target, warm_up, np.moveaxis(chains.path[..., seen], 2, 0).copy(),
+        chains.accepted[:, seen].T.copy(), np.moveaxis(chains.tried[:m, :, seen], 2, 0).copy(),
+        effective_size(shown), r_hat(shown), all_.rho, all_.tau, all_.window, all_.acceptance, all_.counts,
+        all_.errors, all_.swept_acceptance, all_.swept_ess, all_.other_mode, all_.fit, fit_reference(), {},
     )  # fmt: skip
     partial.summary.update(_summary(partial))
     tick(1.0)
@@ -672,14 +795,14 @@ def rings(result: Result) -> pd.DataFrame:
     unit = np.linalg.inv(target.precision)
     centres = [np.array([s * target.mode, 0.0]) for s in (-1, 1)] if target.mode else [target.mean]
     drawn = [("theory", c, unit) for c in centres] + [("violation", fit[1:3], np.diag(fit[3:] ** 2))]
-    frames = [
-        pd.DataFrame(ellipse(c, v, radius).T, columns=["x", "y"]).assign(
-            kind=kind, ring=f"{kind} {i} {radius}", corner=range(RING + 1)
-        )
-        for i, (kind, c, v) in enumerate(drawn)
-        for radius in (1, 2)
-    ]
-    return pd.concat(frames, ignore_index=True)
+    each = [(f"{kind} {i} {radius}", kind, ellipse(c, v, radius))
+            for i, (kind, c, v) in enumerate(drawn) for radius in (1, 2)]  # fmt: skip
+    names, kinds, corners = zip(*each, strict=True)
+    x, y = np.concatenate(corners, axis=1)
+    return pd.DataFrame({
+        "x": x, "y": y, "kind": np.repeat(kinds, RING + 1), "ring": np.repeat(names, RING + 1),
+        "corner": np.tile(np.arange(RING + 1), len(each)),
+    })  # fmt: skip
 
 
 def tables(result: Result) -> dict[str, pd.DataFrame]:

@@ -54,15 +54,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import field_validator
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csc_array, csr_array
 from scipy.spatial.distance import cdist
 
 from lab import contract
@@ -70,6 +69,7 @@ from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick,
 
 Triple = tuple[str, str, str]
 Indices = NDArray[np.int64]
+Matrices = tuple[csr_array, csc_array]
 
 FOUR: tuple[Triple, ...] = (
     ("Paris", "isCapitalOf", "France"),
@@ -109,6 +109,7 @@ RESTARTS = 4  # random starts trained side by side; a file of over LARGE facts g
 LARGE = 1_000
 BATCH = 512  # facts a step; smaller sets are used whole
 FEW = 3  # entities of a pair: with more in the graph than FEW · BATCH, a step looks only at those it touches
+TOGETHER = 32  # steps whose corruptions are made at once
 FRAMES = 40
 TEST_SHARE = 0.1  # of the facts of a file
 EVALUATED = 300  # facts ranked at most
@@ -346,18 +347,28 @@ def error_matrix(facts: Indices, vectors: int) -> csr_array:
     return csr_array((entries, facts.ravel(), np.arange(0, 3 * k + 1, 3)), shape=(k, vectors))
 
 
+def error_matrices(facts: Indices, vectors: int) -> Matrices:
+    """The error matrix and its transpose, which share their memory."""
+    matrix = error_matrix(facts, vectors)
+    return matrix, matrix.T
+
+
 def margin_loss(
     entity: Array, relation: Array, fact: Indices, corrupted: Indices, counts: NDArray[np.bool_],
-    margin: float, norm: str,
+    margin: float, norm: str, matrices: Matrices | None = None,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Hinges of the pairs (k,), and the gradients of their sum by entity (n, d) and by relation (m, d).
 
     $[γ + \\lVert u \\rVert - \\lVert v \\rVert]_+$ with $u = h + r - t$ and $v = h' + r - t'$. Where
-    ``counts`` is false the pair is left out.
+    ``counts`` is false the pair is left out. ``matrices`` of as many pairs and vectors are filled anew, which
+    is faster than making them.
     """
     k, n = len(fact), len(entity)
     vectors = np.concatenate([entity, relation])
-    matrix = error_matrix(np.concatenate([fact, corrupted]) + np.array([0, n, 0]), len(vectors))
+    facts = np.concatenate([fact, corrupted])
+    facts[:, 1] += n
+    matrix, back = matrices or error_matrices(facts, len(vectors))
+    matrix.indices[:] = facts.ravel()
     error = matrix @ vectors  # (2k, d): u above v
     size = length(error, norm)
     hinge = np.where(counts, np.maximum(margin + size[:k] - size[k:], 0.0), 0.0)
@@ -366,7 +377,7 @@ def margin_loss(
         slope = np.sign(error) * sign[:, None]
     else:
         slope = error * (sign / np.maximum(size, 1e-12))[:, None]
-    gradient = matrix.T @ slope
+    gradient = back @ slope
     return hinge, gradient[:n], gradient[n:]
 
 
@@ -377,16 +388,25 @@ def initial_vectors(rng: np.random.Generator, count: int, d: int) -> Array:
 
 def corrupt(rng: np.random.Generator, facts: Indices, n: int) -> Indices:
     """Each fact with its head or its tail, by the toss of a coin, replaced by another of n entities."""
-    column = np.where(rng.random(len(facts)) < 0.5, 0, 2)
-    rows = np.arange(len(facts))
-    corrupted = facts.copy()
-    corrupted[rows, column] = (facts[rows, column] + rng.integers(1, n, len(facts))) % n
+    return corrupt_often(rng, facts, n, 1)[0]
+
+
+def corrupt_often(rng: np.random.Generator, facts: Indices, n: int, times: int) -> Indices:
+    """The same for a number of steps in a row: (times, k, 3)."""
+    k = len(facts)
+    coin, shift = (
+        np.array(d) for d in zip(*[(rng.random(k), rng.integers(1, n, k)) for _ in range(times)], strict=True)
+    )
+    corrupted = np.tile(facts, (times, 1, 1))
+    heads, tails = corrupted[..., 0], corrupted[..., 2]
+    heads[...] = np.where(coin < 0.5, (heads + shift) % n, heads)
+    tails[...] = np.where(coin < 0.5, tails, (tails + shift) % n)
     return corrupted
 
 
 def codes(facts: Indices, n: int, m: int) -> Indices:
     """One whole number for each fact: equal only for equal facts."""
-    return (facts[:, 0] * m + facts[:, 1]) * n + facts[:, 2]
+    return (facts[..., 0] * m + facts[..., 1]) * n + facts[..., 2]
 
 
 def contains(ordered: Indices, values: Indices) -> NDArray[np.bool_]:
@@ -414,23 +434,20 @@ def training(
     """
     rng, n, m = np.random.default_rng(settings.seed), len(graph.entities), len(graph.relations)
     starts, size = restarts(graph), min(batch_size, len(graph.train))
-    known = np.sort(codes(graph.train, n, m))
     entity = initial_vectors(rng, starts * n, settings.dimension)  # (s·n, d)
     relation = initial_vectors(rng, starts * m, settings.dimension)  # (s·m, d)
-    offset = np.repeat(np.arange(starts), size)[:, None] * np.array([n, m, n])  # (s·size, 3)
-    batch, frames, losses = np.tile(graph.train, (starts, 1)), set(frame_steps(settings.steps)), []
+    frames, losses, matrices = set(frame_steps(settings.steps)), [], None
     few = FEW * size < n
-    for step in range(settings.steps + 1):
-        if size < len(graph.train):
-            batch = graph.train[rng.integers(len(graph.train), size=starts * size)]
-        other = corrupt(rng, batch, n)
-        fact, corrupted = batch + offset, other + offset
-        rows, fact, corrupted = gathered(fact, corrupted) if few else (slice(None), fact, corrupted)
+    for step, (fact, corrupted, counts) in enumerate(pairs(rng, graph, starts, size, settings.steps + 1)):
+        rows: Indices | slice = slice(None)
+        if few:
+            rows, fact, corrupted = gathered(fact, corrupted)
+        elif matrices is None:
+            matrices = error_matrices(np.concatenate([fact, corrupted]), len(entity) + len(relation))
         near = entity[rows]
         hinge, by_near, by_relation = margin_loss(
-            near, relation, fact, corrupted, ~contains(known, codes(other, n, m)), settings.margin,
-            settings.norm,
-        )  # fmt: skip
+            near, relation, fact, corrupted, counts, settings.margin, settings.norm, matrices
+        )
         losses.append(hinge.mean())
         if step in frames:
             shape = (starts, -1, settings.dimension)
@@ -438,6 +455,26 @@ def training(
             losses = []
         entity[rows] = unit(near - settings.alpha * by_near)
         relation = relation - settings.alpha * by_relation
+
+
+def pairs(
+    rng: np.random.Generator, graph: Graph, starts: int, size: int, steps: int
+) -> Iterator[tuple[Indices, Indices, NDArray[np.bool_]]]:
+    """For each step facts and corruptions (s·size, 3), and which of these are no facts themselves (s·size,).
+
+    The entities of the second random start are numbered from n on, and so forth.
+    """
+    n, m = len(graph.entities), len(graph.relations)
+    known = np.sort(codes(graph.train, n, m))
+    offset = np.repeat(np.arange(starts), size)[:, None] * np.array([n, m, n])  # (s·size, 3)
+    batch = np.tile(graph.train, (starts, 1))
+    at_a_time = 1 if size < len(graph.train) else TOGETHER
+    for first in range(0, steps, at_a_time):
+        if size < len(graph.train):
+            batch = graph.train[rng.integers(len(graph.train), size=starts * size)]
+        other = corrupt_often(rng, batch, n, min(at_a_time, steps - first))  # (steps, s·size, 3)
+        fact, counts = batch + offset, ~contains(known, codes(other, n, m))
+        yield from ((fact, *pair) for pair in zip(other + offset, counts, strict=True))
 
 
 def restarts(graph: Graph) -> int:
@@ -690,8 +727,27 @@ def to_all(model: Model, query: Array) -> Array:
     return length(query[:, None, :] - model.entity, model.norm)
 
 
-# Side models trained before, by the settings they depend on: turning another knob does not train them again.
-_learned: dict[Settings, Model] = {}
+# Models trained before, by the settings they depend on: turning another knob does not train them again.
+_learned: dict[Settings, Model] = {}  # 100 kB each
+_watched: dict[Settings, tuple[Model, Film, pd.DataFrame]] = {}  # 500 kB each
+
+T = TypeVar("T")
+
+
+def _remembered(memory: dict[Settings, T], key: Settings, most: int, make: Callable[[], T]) -> T:
+    """What was made for ``key`` before, or now; of the ``most`` that are kept the oldest goes first."""
+    if (known := memory.get(key)) is None:
+        known = memory[key] = make()
+        while len(memory) > most:
+            memory.pop(next(iter(memory)), None)
+    return known
+
+
+def _of(data: str, settings: Settings) -> Settings:
+    """The settings that learning ``data`` depends on: what is not asked of this world is left out."""
+    facts = settings.facts if data == "four facts" else ""
+    held_out = settings.held_out if data == "countries" else Settings().held_out
+    return settings.model_copy(update={"data": data, "facts": facts, "held_out": held_out})
 
 
 def run(settings: Settings, tick: Tick = no_tick, triples: list[Triple] | None = None) -> Result:
@@ -702,19 +758,19 @@ def run(settings: Settings, tick: Tick = no_tick, triples: list[Triple] | None =
     def part(low: float, high: float) -> Tick:
         return lambda fraction, /, **live: tick(low + fraction * (high - low), **live)
 
-    model, film, ranking = watched(graph, settings, part(0.0, 0.5))
+    def watch() -> tuple[Model, Film, pd.DataFrame]:
+        return watched(graph, settings, part(0.0, 0.5))
+
+    if source == "file":
+        model, film, ranking = watch()
+    else:
+        model, film, ranking = _remembered(_watched, _of(settings.data, settings), 4, watch)
 
     def learned(data: str, low: float, high: float) -> Model:
         if source == data:
             return model
-        # What is not asked of this world is left out of the key, so that turning it trains nothing anew.
-        held_out = {} if data == "countries" else {"held_out": Settings().held_out}
-        changed = settings.model_copy(update={"data": data, "facts": "", **held_out})
-        if (known := _learned.get(changed)) is None:
-            known = _learned[changed] = trained(choose_graph(changed)[1], changed, part(low, high))
-            while len(_learned) > 48:  # 50 kB each
-                _learned.pop(next(iter(_learned)), None)
-        return known
+        key = _of(data, settings.model_copy(update={"facts": ""}))
+        return _remembered(_learned, key, 24, lambda: trained(choose_graph(key)[1], key, part(low, high)))
 
     world = None if own else learned("countries", 0.5, 0.8)
     symmetric, transitive = learned("symmetric", 0.8, 0.87), learned("transitive", 0.87, 0.94)
@@ -733,8 +789,7 @@ def _result(
     small = len(model.graph.entities) + len(model.graph.relations) <= 400
     merged = coincidences(model.graph, exact_fits(model.graph)) if small else None
     forced, vanishing = merged or ([], [])
-    four = encode(FOUR)
-    basis = exact_fits(four)
+    four, basis = four_facts()
     composed = direct = world_rank = world_distance = np.empty((0, 0))
     if witness is not None:
         start = witness.entity_of("Paris") + witness.relation_of("isPartOf")
@@ -745,8 +800,15 @@ def _result(
         settings, source, model, film, ranking, forced, vanishing,
         basis, collapse_hinge(settings, four, basis), witness, composed, direct,
         world, world_rank, world_distance, symmetric, transitive,
-        _flat(symmetric, transitive), _summary(model, film, ranking, merged),
+        _flat(), _summary(model, film, ranking, merged),
     )  # fmt: skip
+
+
+@cache
+def four_facts() -> tuple[Graph, Array]:
+    """The four facts, and a basis of all their exact fits."""
+    graph = encode(FOUR)
+    return graph, exact_fits(graph)
 
 
 def collapse_hinge(settings: Settings, four: Graph, basis: Array) -> float:
@@ -774,10 +836,12 @@ def _answers(world: Model) -> tuple[Array, Array]:
     return np.array(rank), np.array(distance)
 
 
-def _flat(*models: Model) -> Array:
-    """The first relation of each model in every exact fit of its facts, a row each, padded with zeros."""
+@cache
+def _flat() -> Array:
+    """The symmetric and the transitive relation in every exact fit, a row each, padded with zeros."""
     rows = []
-    for graph in (model.graph for model in models):
+    for data in ("symmetric", "transitive"):
+        graph = encode(parse_facts(PRESETS[data]))
         rows.append(exact_fits(graph)[len(graph.entities)])
     width = max(len(row) for row in rows)
     return np.array([np.pad(row, (0, width - len(row))) for row in rows])
@@ -786,9 +850,10 @@ def _flat(*models: Model) -> Array:
 def _summary(
     model: Model, film: Film, ranking: pd.DataFrame, merged: tuple[list[tuple[str, ...]], list[str]] | None
 ) -> dict[str, float]:
+    filtered = ranking[(ranking.metric == "MRR") & (ranking.kind == "filtered")]
+
     def mrr(which: str, when: str, column: str) -> float:
-        rows = ranking.query("metric == 'MRR' and kind == 'filtered' and facts == @which and when == @when")
-        return float(rows[column].mean())
+        return float(filtered[column][(filtered.facts == which) & (filtered.when == when)].mean())
 
     summary = {
         "facts": float(len(model.graph.train)),
@@ -1125,15 +1190,18 @@ def _walk_table(result: Result) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     head, tail = (film.entity[:, np.searchsorted(film.shown, i)] for i in (path[0], path[4]))  # (frames, 2)
     first, second = (film.relation[:, np.searchsorted(film.relations, r)] for r in (path[1], path[3]))
-    stops = [head, head + first, head + first + second, tail]
+    stops = np.stack([head, head + first, head + first + second, tail])  # (4, frames, 2)
     names = [graph.relations[path[1]], f"then {graph.relations[path[3]]}", "missing"]
-    legs = [np.column_stack(leg) for leg in pairwise(stops)]  # (frames, 4) each
-    return pd.concat(
-        [
-            pd.DataFrame(leg, columns=columns[2:]).assign(frame=range(len(leg)), leg=name)[columns]
-            for leg, name in zip(legs, names, strict=True)
-        ],
-        ignore_index=True,
+    frames, (x, y) = len(film.step), np.moveaxis(stops, -1, 0)
+    return pd.DataFrame(
+        {
+            "frame": np.tile(np.arange(frames), len(names)),
+            "leg": np.repeat(names, frames),
+            "x": x[:-1].ravel(),
+            "y": y[:-1].ravel(),
+            "x2": x[1:].ravel(),
+            "y2": y[1:].ravel(),
+        }
     )
 
 

@@ -221,6 +221,16 @@ def test_a_batch_has_its_size_and_repeats_nobody_without_replacement(size, repla
     assert replacement or counts.max() == 1
 
 
+def test_lottery_numbers_that_differ_less_than_single_precision_are_told_apart():
+    class Close:
+        def random(self, shape):
+            return np.broadcast_to(np.linspace(0.5 + 1e-9, 0.5, PATIENTS), shape)
+
+    counts = clt.batch_counts(Close(), 5, False, 2)
+    assert np.all(counts[:, -5:] == 1)
+    assert counts.sum() == 10
+
+
 @pytest.mark.parametrize("replacement", [True, False])
 def test_every_patient_is_drawn_equally_often(replacement):
     repeats, size = 4000, 40
