@@ -14,12 +14,14 @@ LOOK = "edge_of_stability_look"
 
 
 @charts.drawing
-def sharpness(walks: pd.DataFrame, main: pd.DataFrame, tolerance: float, title: str, more: str) -> alt.Chart:
-    edge, T = 2 / chosen.alpha, chosen.steps
+def sharpness(
+    walks: pd.DataFrame, main: pd.DataFrame, alpha: float, T: int, tolerance: float, title: str, more: str
+) -> alt.Chart:
+    edge = 2 / alpha
     x = alt.X("step:Q", title="step", scale=alt.Scale(domain=[0, T], nice=False))
     high = max(1.25 * edge, walks.sharpness.max()) if edge < 2 * walks.sharpness.max() else None
     y = alt.Y("sharpness:Q", title="sharpness S", axis=alt.Axis(tickCount=6)).scale(zero=False)
-    others = walks[walks.rate < chosen.alpha]
+    others = walks[walks.rate < alpha]
     thin = alt.Chart(others).mark_line(strokeWidth=1.5, opacity=0.55).encode(x=x, y=y, detail="rate:N")
     edges = others[others.edge < (high or others.sharpness.max() * 1.2)].groupby("rate").tail(1)
     more_edges = charts.paint(alt.Chart(edges).mark_rule(strokeDash=[3, 4], opacity=0.6), "theory")
@@ -49,15 +51,15 @@ def powers(values: pd.Series) -> alt.Axis:
 
 
 @charts.drawing
-def losses(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
-    x = alt.X("step:Q", title="step", scale=alt.Scale(domain=[0, chosen.steps], nice=False))
+def losses(frame: pd.DataFrame, alpha: float, steps: int, title: str, more: str) -> alt.LayerChart:
+    x = alt.X("step:Q", title="step", scale=alt.Scale(domain=[0, steps], nice=False))
     shown = frame[frame.loss < 20 * frame.loss.iloc[0]]
     y = alt.Y("loss:Q", title="loss (log)", axis=powers(shown.loss))
     y.scale = alt.Scale(type="log", nice=False)
-    thin = alt.Chart(shown[shown.rate < chosen.alpha]).mark_line(strokeWidth=1.5, opacity=0.55)
-    mine = shown[shown.rate == chosen.alpha]
+    thin = alt.Chart(shown[shown.rate < alpha]).mark_line(strokeWidth=1.5, opacity=0.55)
+    mine = shown[shown.rate == alpha]
     ups = alt.Chart(mine[mine.rose]).mark_point(filled=True, size=16, opacity=1).encode(x=x, y=y)
-    ends = shown[shown.rate < chosen.alpha].groupby("rate").tail(1)
+    ends = shown[shown.rate < alpha].groupby("rate").tail(1)
     ends = ends.assign(text=[f"α = {rate:g}" for rate in ends.rate])
     names = alt.Chart(ends).mark_text(align="right", dx=-2, dy=-8).encode(x=x, y=y, text="text:N")
     chart = charts.paint(thin.encode(x=x, y=y, detail="rate:N"), "measured") + charts.paint(names, "measured")
@@ -147,8 +149,11 @@ left, right = st.columns([3, 2])
 with left:
     more = "Dashed: 2/α. Shaded: how far self-stabilisation lets it stray"
     page.main(
-        sharpness(tables["walks"], tables["main"], hover.tolerance if not hover.unmet else float("nan"),
-                  title, more if not hover.unmet else "Dashed: 2/α of each rate"),
+        sharpness(
+            tables["walks"], tables["main"], chosen.alpha, chosen.steps,
+            hover.tolerance if not hover.unmet else float("nan"),
+            title, more if not hover.unmet else "Dashed: 2/α of each rate",
+        ),
         alt=f"Sharpness against the step at rates {', '.join(f'{r:g}' for r in page.result.rates)}. {title}.",
     )  # fmt: skip
 with right:
@@ -159,7 +164,10 @@ with right:
     more = f"Last fifth: {summary['kept_late']:.1%} of the promised descent is kept, "
     more += f"{summary['kept_late_careful']:.0%} at α = {page.result.rates[0]:g}"
     more = more.replace("-", "−")
-    page.chart(losses(tables["loss"], title, more if alive else ""), alt=f"Loss against the step. {title}.")
+    page.chart(
+        losses(tables["loss"], chosen.alpha, chosen.steps, title, more if alive else ""),
+        alt=f"Loss against the step. {title}.",
+    )
 if not alive:
     st.info(
         f"This rate is beyond what the network can answer: the loss grew past 10,000 times its start at step "

@@ -34,7 +34,9 @@ def around(channel: Any, field: str, title: str, *columns: pd.Series) -> Any:
 
 
 @charts.drawing
-def exploring(walk: pd.DataFrame, cloud: pd.DataFrame, rings: pd.DataFrame) -> alt.LayerChart:
+def exploring(
+    walk: pd.DataFrame, cloud: pd.DataFrame, rings: pd.DataFrame, axes: list[str], start: int
+) -> alt.LayerChart:
     """The chains at the slider's draw over all that they will find, with both sets of ellipses."""
     x = around(alt.X, "x", axes[0], rings.x, walk.x)
     y = around(alt.Y, "y", axes[1], rings.y, walk.y)
@@ -44,7 +46,7 @@ def exploring(walk: pd.DataFrame, cloud: pd.DataFrame, rings: pd.DataFrame) -> a
         strokeDash=alt.condition("datum.kind == 'theory'", alt.value([6, 4]), alt.value([1, 0])),
     )  # fmt: skip
     last = int(walk.draw.max())
-    slider = charts.scrubber(NOW, "draw", last, min(100 if settings.sampler == "MH" else 30, last))
+    slider = charts.scrubber(NOW, "draw", last, min(start, last))
     so_far = alt.Chart(walk).transform_filter(f"datum.draw <= {NOW}")
     path = so_far.mark_line(strokeWidth=1.2, opacity=0.8, clip=True, interpolate="linear", aria=False)
     path = path.encode(x=x, y=y, detail="chain:N", order="draw:Q").add_params(slider)
@@ -73,7 +75,7 @@ def your(step: float) -> alt.LayerChart:
 
 
 @charts.drawing
-def acceptance(frame: pd.DataFrame, step: float) -> alt.LayerChart:
+def acceptance(frame: pd.DataFrame, step: float, summary: dict[str, float]) -> alt.LayerChart:
     x = powers(alt.X, "log10_step", "step h", -2, 0.3)
     y = alt.Y(
         "acceptance:Q", title="share accepted", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
@@ -88,9 +90,11 @@ def acceptance(frame: pd.DataFrame, step: float) -> alt.LayerChart:
 
 
 @charts.drawing
-def trace(cloud: pd.DataFrame) -> alt.LayerChart:
+def trace(
+    cloud: pd.DataFrame, axis: str, chains: list[str], ess: str, summary: dict[str, float]
+) -> alt.LayerChart:
     x = alt.X("draw:Q", title="draw", scale=alt.Scale(nice=False))
-    y = alt.Y("x:Q", title=axes[0], scale=alt.Scale(zero=False))
+    y = alt.Y("x:Q", title=axis, scale=alt.Scale(zero=False))
     lines = alt.Chart(cloud).mark_line(strokeWidth=1, opacity=0.85).encode(
         x=x, y=y, color=charts.classes("chain:N", chains)
     )  # fmt: skip
@@ -104,14 +108,14 @@ def trace(cloud: pd.DataFrame) -> alt.LayerChart:
 
 
 @charts.drawing
-def memory(frame: pd.DataFrame) -> alt.LayerChart:
+def memory(frame: pd.DataFrame, chains: list[str], kept: float, ess: str) -> alt.LayerChart:
     ends = [alt.Scale(domain=alt.DomainUnionWith(unionWith=u)) for u in ([0, int(frame.lag.max())], [0, 1])]
     x = alt.X("lag:Q", title="draws apart t", scale=ends[0])
     y = alt.Y("correlation:Q", title="autocorrelation ρₜ", scale=ends[1])
     lines = alt.Chart(frame.dropna().astype({"chain": str})).mark_line(strokeWidth=2)
     lines = lines.encode(x=x, y=y, color=charts.classes("chain:N", chains))
     zero = alt.Chart(pd.DataFrame({"at": [0]})).mark_rule(opacity=0.5, color=charts.GREY).encode(y="at:Q")
-    title = f"{number(summary['draws_kept'])} draws are worth {ess}" if ess else "No move, no worth"
+    title = f"{number(kept)} draws are worth {ess}" if ess else "No move, no worth"
     return charts.titled(zero + lines, title, height=300)
 
 
@@ -140,7 +144,7 @@ def errors(frame: pd.DataFrame, mixed: bool) -> alt.LayerChart:
 
 
 @charts.drawing
-def spreads(frame: pd.DataFrame) -> alt.LayerChart:
+def spreads(frame: pd.DataFrame, axes: list[str], share: float) -> alt.LayerChart:
     frame = frame.assign(
         kind=frame.method.map(KINDS), name=[axes[c - 1] for c in frame.coordinate],
         text=[f"{r.method} {r.sd:.3g}" for r in frame.itertuples()],
@@ -152,12 +156,11 @@ def spreads(frame: pd.DataFrame) -> alt.LayerChart:
         x=x, y=y, yOffset=alt.YOffset("method:N", sort=list(KINDS)), color=charts.kind()
     )
     chart = base.mark_bar() + base.mark_text(align="left", dx=5).encode(text="text:N")
-    share = summary["sd_mean_field"] / summary["sd_exact"]
     return charts.titled(chart, f"Mean-field VI reports {share:.0%} of the spread of {axes[0]}", height=300)
 
 
 @charts.drawing
-def fitting(frame: pd.DataFrame, floor: float | None) -> alt.LayerChart:
+def fitting(frame: pd.DataFrame, floor: float | None, short: float) -> alt.LayerChart:
     x = alt.X("iteration:Q", title="iteration", axis=alt.Axis(tickMinStep=1))
     y = powers(alt.Y, "log10_kl", "KL(q‖p) [nats]")
     chart = charts.measured_line(frame, x, y, point=True)
@@ -165,7 +168,7 @@ def fitting(frame: pd.DataFrame, floor: float | None) -> alt.LayerChart:
         law = pd.DataFrame({"iteration": [0, frame.iteration.max()], "log10_kl": log10(floor)})
         words = charts.theory_line(law.tail(1), x, y).mark_text(align="right", dy=-12)
         chart += charts.theory_line(law, x, y) + words.encode(text=alt.datum(f"−½ ln(1 − ρ²) = {floor:.3g}"))
-    title = f"VI stops {summary['kl_mean_field']:.3g} nats short of the truth"
+    title = f"VI stops {short:.3g} nats short of the truth"
     return charts.titled(chart, title, height=300)
 
 
@@ -188,7 +191,11 @@ with left:
     elif two:
         title = f"{found:.0%} of the draws are in the right mode, which holds half of the mass"
     page.chart(
-        charts.titled(exploring(tables["walk"], cloud, tables["rings"]), title, height=430),
+        charts.titled(
+            exploring(tables["walk"], cloud, tables["rings"], axes, 100 if settings.sampler == "MH" else 30),
+            title,
+            height=430,
+        ),
         alt="Where the chains walk. "
         f"There are {settings.chains}, over the exact distribution (dashed, to two standard deviations) "
         f"and the mean-field ellipses. Standard deviation across: exact {number(summary['sd_exact'])}, "
@@ -233,8 +240,14 @@ elif not summary["r_hat"] < 1.01:
 
 st.header("What are the draws worth?")
 page.side_by_side(
-    (trace(cloud), f"Traces of {axes[0]}, warm-up included; R-hat {number(summary['r_hat'])} after it."),
-    (memory(tables["autocorrelation"]), f"Autocorrelation by lag; effective sample size {ess or 0}."),
+    (
+        trace(cloud, axes[0], chains, ess, summary),
+        f"Traces of {axes[0]}, warm-up included; R-hat {number(summary['r_hat'])} after it.",
+    ),
+    (
+        memory(tables["autocorrelation"], chains, summary["draws_kept"], ess),
+        f"Autocorrelation by lag; effective sample size {ess or 0}.",
+    ),
 )
 law = tables["errors"].iloc[-1]
 page.side_by_side(
@@ -244,7 +257,7 @@ page.side_by_side(
         f"{number(10**law.predicted)}, sd/√n {number(10**law.if_independent)}.",
     ),
     (
-        acceptance(sweep, settings.step),
+        acceptance(sweep, settings.step, summary),
         f"Share accepted against the step; at yours {summary['acceptance']:.1%}.",
     ),
 )
@@ -258,9 +271,14 @@ methods = ", ".join(
     f"{r.method} {axes[r.coordinate - 1]} {number(r.sd)}" for r in tables["methods"].itertuples()
 )
 page.side_by_side(
-    (spreads(tables["methods"]), f"Standard deviations: {methods}."),
     (
-        fitting(tables["fit"], None if two else page.outcome.claims[1].also[2].predicted),
+        spreads(tables["methods"], axes, summary["sd_mean_field"] / summary["sd_exact"]),
+        f"Standard deviations: {methods}.",
+    ),
+    (
+        fitting(
+            tables["fit"], None if two else page.outcome.claims[1].also[2].predicted, summary["kl_mean_field"]
+        ),
         f"KL by iteration, ending at {number(summary['kl_mean_field'])} nats.",
     ),
 )

@@ -1,7 +1,6 @@
 """PCA on digits: the page."""
 
 from functools import partial
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -88,13 +87,6 @@ def strip(pictures: np.ndarray) -> np.ndarray:
     return row[:, :-1].repeat(12, axis=0).repeat(12, axis=1)
 
 
-def picture(paint: Any, numbers: np.ndarray, caption: str, width: Any = "stretch") -> None:
-    def draw() -> None:
-        st.image(paint(numbers), caption, width=width, alt=caption)
-
-    page.once(draw, caption)
-
-
 page = ui.open_page("pca_digits")
 result, summary, k = page.result, page.summary, page.settings.k
 
@@ -121,13 +113,13 @@ pixels, label = page.module.digits()
 first = [int(np.flatnonzero(label == digit)[0]) for digit in range(10)]
 noise = f" with noise σ = {page.settings.noise:g}" if page.settings.noise else ""
 st.header(f"Each digit, rebuilt from {k} numbers instead of 64")
-picture(ink, result.shown(first), f"The scans{noise}")
-picture(ink, result.rebuilt(first), f"Rebuilt from {k} components")
+page.picture(ink, result.shown(first), f"The scans{noise}")
+page.picture(ink, result.rebuilt(first), f"Rebuilt from {k} components")
 residual = result.rebuilt(first) - pixels[first]
-picture(signed, residual, "Rebuilt minus the clean scan: blue too dark, orange too light")
+page.picture(signed, residual, "Rebuilt minus the clean scan: blue too dark, orange too light")
 components = result.components[:10]
 coloured = partial(signed, largest=float(np.abs(components).max()))
-picture(coloured, components, "The first ten components as pictures, strongest first")
+page.picture(coloured, components, "The first ten components as pictures, strongest first")
 
 best, sigma = summary["denoise_best_k"], result.denoise_sigma
 page.side_by_side(
@@ -161,8 +153,8 @@ with right:
     picked = event.selection.get("digit") or [{"index": first[3]}]
     i = int(picked[0]["index"])
     st.markdown(f"**Scan {i}**, a {label[i]:.0f}, from {k} components")
-    picture(ink, result.shown([i]), "the scan", 120)
-    picture(ink, result.rebuilt([i]), "rebuilt", 120)
-    picture(signed, result.rebuilt([i]) - pixels[[i]], "what is missing", 120)
+    page.picture(ink, result.shown([i]), "the scan", 120)
+    page.picture(ink, result.rebuilt([i]), "rebuilt", 120)
+    page.picture(signed, result.rebuilt([i]) - pixels[[i]], "what is missing", 120)
 
 page.close()

@@ -48,34 +48,38 @@ def through_depth(frame: pd.DataFrame, nets: pd.DataFrame, field: str, title: st
     return charts.titled(chart, title, height=400)
 
 
-def flaw(layer: int, text: str) -> alt.LayerChart:
-    return charts.vertical(layer, text, "violation", "left" if layer < settings.depth / 2 else "right")
+def flawed(chart: alt.LayerChart, layer: int, depth: int, text: str) -> alt.LayerChart:
+    """The chart with a line where numbers get too large or too small; at layer 0, without."""
+    side = "left" if layer < depth / 2 else "right"
+    return chart + charts.vertical(layer, f"{text} {layer}", "violation", side) if layer else chart
 
 
 @charts.drawing
-def signal(frame: pd.DataFrame, nets: pd.DataFrame) -> alt.LayerChart:
-    title = f"Each layer multiplies the second moment by {short('signal_factor')}; "
-    title += f"theory: {short('predicted_signal_factor')}"
+def signal(
+    frame: pd.DataFrame, nets: pd.DataFrame, factor: str, theory: str, overflow: int
+) -> alt.LayerChart:
+    title = f"Each layer multiplies the second moment by {factor}; theory: {theory}"
     chart = through_depth(frame, nets, "log10_signal", title, "second moment of the signal")
-    return chart + flaw(overflow, f"overflow at layer {overflow}") if overflow else chart
+    return flawed(chart, overflow, int(frame.layer.max()), "overflow at layer")
 
 
 @charts.drawing
-def gradient(frame: pd.DataFrame, nets: pd.DataFrame) -> alt.LayerChart:
-    title = f"Each layer back multiplies the gradient by {short('gradient_factor')}; "
+def gradient(
+    frame: pd.DataFrame, nets: pd.DataFrame, factor: str, theory: str, burst: int, zero_to: int
+) -> alt.LayerChart:
+    title = f"Each layer back multiplies the gradient by {factor}; "
     if frame.log10_measured.isna().all():
         title = "There is no gradient to measure; "
-    title += f"theory: {short('predicted_gradient_factor')}"
+    title += f"theory: {theory}"
     chart = through_depth(frame, nets, "log10_gradient", title, "gradient ÷ the last layer's")
-    if burst:
-        return chart + flaw(burst, f"overflow at layer {burst}")
-    return chart + flaw(zero_to, f"exactly 0 up to layer {zero_to}") if zero_to else chart
+    text = "overflow at layer" if burst else "exactly 0 up to layer"
+    return flawed(chart, burst or zero_to, int(frame.layer.max()), text)
 
 
 @charts.drawing
-def sizes(frame: pd.DataFrame, start: int) -> alt.LayerChart:
+def sizes(frame: pd.DataFrame, depth: int, start: int) -> alt.LayerChart:
     """Histogram of log10 |h| at the slider's layer."""
-    slider = alt.binding_range(min=1, max=settings.depth, step=1, name="layer ")
+    slider = alt.binding_range(min=1, max=depth, step=1, name="layer ")
     at = alt.param(name=LAYER, value=start, bind=slider)
     frame = frame.assign(middle=(frame.left + frame.right) / 2)
     top = float(frame[["share", "predicted"]].max().max())
@@ -170,13 +174,26 @@ silent, zero_to = (int(summary[f"{key}_layer"]) for key in ("signal_exactly_0_fr
 left, right = st.columns(2)
 with left:
     page.main(
-        signal(tables["main"], tables["networks"]),
+        signal(
+            tables["main"],
+            tables["networks"],
+            short("signal_factor"),
+            short("predicted_signal_factor"),
+            overflow,
+        ),
         alt=f"Second moment of the signal by layer, measured and predicted: times {short('signal_factor')} a "
         f"layer, theory {short('predicted_signal_factor')}.",
     )
 with right:
     page.chart(
-        gradient(tables["gradient"], tables["networks"]),
+        gradient(
+            tables["gradient"],
+            tables["networks"],
+            short("gradient_factor"),
+            short("predicted_gradient_factor"),
+            burst,
+            zero_to,
+        ),
         alt=f"Length of the activation gradient by layer, relative to the last: times "
         f"{short('gradient_factor')} a layer back, theory {short('predicted_gradient_factor')}.",
     )
@@ -196,7 +213,7 @@ left, right = st.columns(2)
 with left:
     deepest = overflow - 1 if overflow else silent - 1 if silent else settings.depth
     page.chart(
-        sizes(tables["histogram"], max(deepest, 1)),
+        sizes(tables["histogram"], settings.depth, max(deepest, 1)),
         alt="Histogram of the sizes of a layer's numbers at the layer you choose, and the normal curve.",
     )
 with right:

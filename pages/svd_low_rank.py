@@ -21,7 +21,7 @@ CALLED = {"zero": "zeros", "mean": "column means", "ALS": "ALS"}
 def enlarged(picture: np.ndarray) -> np.ndarray:
     """Small pictures with each entry as a square, so that the browser does not blur them."""
     times = max(1, 480 // picture.shape[1])
-    return picture.repeat(times, axis=0).repeat(times, axis=1)
+    return np.clip(picture, 0, 1).repeat(times, axis=0).repeat(times, axis=1)
 
 
 def in_link(picture: np.ndarray) -> str:
@@ -123,13 +123,6 @@ def signed(picture: np.ndarray) -> np.ndarray:
     return 1 - np.abs(share) * np.where(share > 0, [0.9, 0.5, 0.2], [0.1, 0.5, 0.9])
 
 
-def look(pixels: np.ndarray, caption: str) -> None:
-    def draw() -> None:
-        st.image(enlarged(np.clip(pixels, 0, 1)), caption, width="stretch", alt=caption)
-
-    page.once(draw, caption)
-
-
 page = ui.open_page("svd_low_rank")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
 k, (m, n), limit = result.terms, result.shape, int(summary["break_even"])
@@ -154,11 +147,11 @@ with left:
     )
 with right:
     sides = "18 women across, 14 events down" if name == "davis" else f"{m} × {n}"
-    look(result.original, f"The original, {sides}")
+    page.picture(enlarged, result.original, f"The original, {sides}")
     residual = result.residual
     most = float(np.abs(residual).max())
     leave = f"What {terms} leave{'s' * (k == 1)} out"
-    look(signed(residual), f"{leave}: blue too dark, orange too light, by up to {most:.2g}")
+    page.picture(enlarged, signed(residual), f"{leave}: blue too dark, orange too light, by up to {most:.2g}")
 
 rival, many, first = summary["best_rival_ratio"], len(result.rival_errors), result.singular_values
 left, right = st.columns([3, 2])
@@ -189,11 +182,11 @@ truth, seen = picture(result.gap_truth, name)[..., None], picture(result.gap_see
 st.header(f"With {hidden:.0%} of the {'entries' if name == 'davis' else 'pixels'} hidden")
 columns = st.columns(4)
 with columns[0]:
-    look(np.where(seen, truth, [0.93, 0.6, 0.25]), "Orange: hidden")
+    page.picture(enlarged, np.where(seen, truth, [0.93, 0.6, 0.25]), "Orange: hidden")
 for column, (method, rebuilt) in zip(columns[1:], zip(CALLED, result.gap_rebuilt, strict=True), strict=True):
     with column:
         words = "ALS" if method == "ALS" else f"Filled with {CALLED[method]}"
-        look(picture(rebuilt, name), f"{words}, rank {rank}: RMSE {rmse[method]:.3f}")
+        page.picture(enlarged, picture(rebuilt, name), f"{words}, rank {rank}: RMSE {rmse[method]:.3f}")
 best = min(rmse, key=lambda f: rmse[f])
 left, right = st.columns([3, 2])
 with left:

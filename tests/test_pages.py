@@ -1,5 +1,6 @@
 """Every page through the front door: as it opens, at the ends of every control, and with a hostile link."""
 
+import ast
 import re
 import sys
 from itertools import cycle
@@ -18,7 +19,7 @@ from lab.contract import Check, Claim, bounds, choices
 from lab.evaluate import ROOT, load
 from tests.conftest import outcome_of
 from ui import frame, lighter
-from ui.once import once
+from ui.once import forget
 
 NAMES = list(BY_NAME)
 
@@ -57,7 +58,7 @@ def check(app: AppTest, name: str) -> None:
 @pytest.fixture(autouse=True)
 def _checked(monkeypatch):
     """Charts checked part by part, and the main module that AppTest replaces put back."""
-    once.clear()  # what an earlier test drew was perhaps not checked
+    forget()  # what an earlier test drew was perhaps not checked
     monkeypatch.setattr(schemapi, "DEBUG_MODE", True)
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     # Before each run AppTest searches all installed packages for components, as a server does once.
@@ -82,7 +83,7 @@ def test_the_charts_are_those_that_altair_makes_by_itself(name, monkeypatch):
     ours = specs(app)
     for (place, part), heavy in lighter.HEAVY.items():
         monkeypatch.setattr(place, part, heavy)
-    once.clear()
+    forget()
     assert ours == specs(app.run())
 
 
@@ -109,7 +110,7 @@ def test_what_others_drew_is_shown_only_where_the_same_was_chosen(name):
     for kind in ("selectbox", "segmented_control", "number_input"):
         for key in [c.key for c in app.get(kind) if str(c.key).startswith(f"{name}_view_")]:
             shown = drawn(moved(app, kind, key).run())
-            once.clear()
+            forget()
             assert drawn(app.run()) == shown, key
 
 
@@ -174,23 +175,54 @@ def skeletons(app: AppTest) -> list[tuple[str, str]]:
 
 
 def test_what_one_visitor_drew_is_repeated_for_the_next():
-    def script(made):
+    def script(made, text):
+        from functools import partial
+
         import streamlit as st
 
-        from ui.once import once
+        from ui.once import drawn_once
 
-        def draw():
-            made.append("made")
-            st.markdown("drawn")
-            return "title"
+        def draw(text):
+            made.append(text)
+            st.markdown(text)
+            return f"title of {text}"
 
-        assert once("a place, and what is known there", draw) == "title"
+        draw.__qualname__ = "draw"  # as of a function of a page
+        assert drawn_once(partial(draw, text), "the code's version") == f"title of {text}"
 
     made: list[str] = []
-    for _ in range(2):
-        visitor = AppTest.from_function(script, args=(made,)).run()
-        assert [m.value for m in visitor.markdown] == ["drawn"]
-    assert made == ["made"]
+    for text in ("one", "one", "another", "one"):
+        visitor = AppTest.from_function(script, args=(made, text)).run()
+        assert [m.value for m in visitor.markdown] == [text]
+    assert made == ["one", "another"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_chart_shows_depends_on_nothing_but_what_its_function_is_called_with(name):
+    page = ast.parse((ROOT / "pages" / f"{name}.py").read_text())
+    opened = next(i for i, line in enumerate(page.body) if "open_page" in ast.unparse(line))
+    of_results = {node.id for line in page.body[opened:] for node in ast.walk(line) if stored(node)}
+    functions = {line.name: line for line in page.body if isinstance(line, ast.FunctionDef)}
+    used = {name: looked_up(function) for name, function in functions.items()}
+    for name, function in functions.items():
+        if any(ast.unparse(decorator) == "charts.drawing" for decorator in function.decorator_list):
+            called = used[name]
+            while more := {u for other in called & set(used) for u in used[other]} - called:
+                called |= more
+            assert not called & of_results, name
+
+
+def looked_up(function: ast.FunctionDef) -> set[str]:
+    """The names in a function that are not its own."""
+    nodes = list(ast.walk(function))
+    own = {node.id for node in nodes if stored(node)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+    own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node is not function}
+    return {node.id for node in nodes if isinstance(node, ast.Name)} - own
+
+
+def stored(node: ast.AST) -> bool:
+    """Whether this gives a name its value."""
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def test_a_chart_that_breaks_the_schema_is_found_by_these_tests():

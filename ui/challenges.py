@@ -1,5 +1,6 @@
 """Predict, then see: a question, a guess, and the answer read from a run."""
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -9,10 +10,9 @@ import streamlit as st
 
 from lab.catalogue import BY_NAME
 from lab.contract import Challenge, Settings
-from lab.evaluate import Outcome
 from lab.numbers import number
 from ui import charts, controls, running
-from ui.once import once
+from ui.once import drawn_once
 
 CLOSE = 0.1  # a guessed number within a tenth of the answer counts as seen
 
@@ -45,12 +45,9 @@ def _challenge(name: str, module: ModuleType, index: int, challenge: Challenge) 
         outcome = running.compute(name, module.Settings(**challenge.settings))
     if challenge.curve is not None:
         words = f"Your guess at {challenge.at:g}: {'none yet' if guess is None else number(guess)}"
-        curve, at = challenge.curve, challenge.at
-
-        def draw() -> None:
-            st.altair_chart(sketch(curve, at, guess, outcome), width="stretch", alt=words)
-
-        once(f"{name} {running.version(name)} {curve} {at} {guess} {outcome and outcome.settings!r}", draw)
+        measured = None if outcome is None else outcome.tables[challenge.curve[0]]
+        draw = partial(_sketch, challenge.curve[1:], challenge.at, guess, measured, words)
+        drawn_once(draw, running.version(name))
     if outcome is None:
         return
     answer = challenge.answer(outcome.result)
@@ -59,23 +56,26 @@ def _challenge(name: str, module: ModuleType, index: int, challenge: Challenge) 
     st.markdown(f"**{_shown(answer)}.** {challenge.why}")
 
 
-def sketch(
-    curve: tuple[str, str, str], at: float, guess: float | None, outcome: Outcome | None
-) -> alt.Chart | alt.LayerChart:
-    """The place where the curve will be, with the guess on it; once revealed, the curve itself."""
-    table, x, y = curve
-    scale = alt.Undefined if outcome else alt.Scale(domain=[0, 2 * at])
+def _sketch(
+    axes: tuple[str, str], at: float, guess: float | None, measured: pd.DataFrame | None, words: str
+) -> None:
+    """Draw the place where the curve will be, with the guess on it; once revealed, the curve itself."""
+    x, y = axes
+    scale = alt.Scale(domain=[0, 2 * at]) if measured is None else alt.Undefined
     place = pd.DataFrame({x: [at], y: [guess]})
     base = alt.Chart(place, height=150).encode(x=alt.X(f"{x}:Q", title=x.replace("_", " "), scale=scale))
     chart = charts.paint(base.mark_rule(strokeDash=[2, 3]), "theory")
     if guess is not None:
         mine = base.encode(y=alt.Y(f"{y}:Q", title=None, scale=alt.Scale(zero=False)))
         chart += charts.paint(mine.mark_point(shape="cross", size=120, filled=True, angle=45), "violation")
-    if outcome is not None:
-        measured = outcome.tables[table][[x, y]].dropna()
-        line = alt.Chart(measured).mark_line(strokeWidth=2).encode(x=f"{x}:Q", y=alt.Y(f"{y}:Q", title=None))
+    if measured is not None:
+        line = (
+            alt.Chart(measured[[x, y]].dropna())
+            .mark_line(strokeWidth=2)
+            .encode(x=f"{x}:Q", y=alt.Y(f"{y}:Q", title=None))
+        )
         chart = charts.paint(line, "measured") + chart
-    return chart
+    st.altair_chart(chart, width="stretch", alt=words)
 
 
 def _reveal(name: str, index: int, kind: type[Settings], values: dict[str, Any]) -> None:

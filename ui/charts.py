@@ -30,8 +30,8 @@ GREY = "#7b8594"  # the one colour named here: more than 3 to 1 against both bac
 def drawing(make: Callable[..., Any]) -> Callable[..., partial[Any]]:
     """Put off a chart until it is known that nobody has drawn it yet: decorates a function of a page.
 
-    The page hands the result to ``page.chart``. What such a function draws may depend on the results, on the
-    choices made on the page and on what it is called with, and on nothing else.
+    The page hands the result to ``page.chart``. What such a function draws depends on what it is called with,
+    and on nothing else.
     """
 
     @wraps(make)
@@ -119,7 +119,7 @@ def titled(chart: Any, title: str, subtitle: str = "", **size: Any) -> Any:
     new rows into the chart that is there instead of building one: a third of the time, and nothing flickers.
     """
     if isinstance(chart, partial):
-        return partial(lambda: titled(chart(), title, subtitle, **size))
+        return partial(_titled_later, chart, title, subtitle, **size)
     words = {name: "\n".join(textwrap.wrap(title, most)) for name, most in {"phone": 34, "half": 52}.items()}
     line = f"data('{WORDS}')[0][width < 380 ? 'phone' : width < 500 ? 'half' : 'title']"
     more = {"subtitle": textwrap.wrap(subtitle, 50), "subtitleColor": GREY} if subtitle else {}
@@ -130,6 +130,10 @@ def titled(chart: Any, title: str, subtitle: str = "", **size: Any) -> Any:
     # A single view that can be selected in needs a name, else Altair makes one of all the data.
     chart = alt.layer(chart.properties(name="view"), mark) if isinstance(chart, alt.Chart) else chart + mark
     return chart.properties(title=heading, datasets={WORDS: [{"title": title, **words}]}, **size)
+
+
+def _titled_later(chart: partial[Any], title: str, subtitle: str, **size: Any) -> Any:
+    return titled(chart(), title, subtitle, **size)
 
 
 def title_of(chart: Any) -> str:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from lab.contract import Settings
 from lab.evaluate import Outcome, load
 from ui import boot, charts, claims, controls, pins, running, share
-from ui.once import made, once
+from ui.once import drawn_once, made_once
 
 
 class Page:
@@ -26,11 +27,6 @@ class Page:
         self.outcome = outcome
         self.module = load(name)
         self.drawn: list[tuple[str, Callable[[], Any]]] = []  # title and chart, for the downloads
-        self.places = 0  # of what is drawn once
-        # What the visitor chose to look at, so far.
-        self.chosen = {k: v for k, v in st.session_state.to_dict().items() if str(k).startswith(f"{name}_")}
-        for field in type(self.settings).model_fields:
-            self.chosen.pop(controls.key(name, field), None)  # the results may be those of others
 
     @property
     def settings(self) -> Any:
@@ -64,24 +60,23 @@ class Page:
         A chart whose function is a ``charts.drawing`` is made once for all who come to the same results.
         """
         if isinstance(chart, partial) and not more:
-            title = self.once(partial(_draw, chart, alt), alt)
+            title = self.once(partial(_draw, chart, alt))
             self.drawn.append((title, chart))
             return None
-        key = self._place(alt)  # also where a run is pinned: the next place is the same for everybody
         if isinstance(chart, partial):
-            chart = made(key, chart)
+            chart = made_once(chart, running.version(self.name))
         self.drawn.append((charts.title_of(chart), lambda: chart))
         return st.altair_chart(chart, width="stretch", alt=charts.described(chart, alt), **more)
 
-    def once(self, draw: Callable[[], Any], *also: Any) -> Any:
-        """Draw, or repeat what was drawn at this place with the same results and choices, and ``also``."""
-        return once(self._place(*also), draw)
+    def once(self, draw: partial[Any]) -> Any:
+        """Draw, or repeat what the same function drew from the same arguments, for whomever."""
+        return drawn_once(draw, running.version(self.name))
 
-    def _place(self, *also: Any) -> str:
-        """What tells the next drawing of this page from all others."""
-        self.places += 1
-        page = f"{self.name} {running.version(self.name)} {self.settings!r}"
-        return f"{page} {self.places} {self.chosen} {also}"
+    def picture(
+        self, paint: Callable[..., np.ndarray], numbers: np.ndarray, caption: str, width: Any = "stretch"
+    ) -> None:
+        """Draw what the function ``paint`` makes of an array: pixels from 0 to 1, grey or in colours."""
+        self.once(partial(_paint, paint, numbers, caption, width))
 
     def side_by_side(
         self, *drawn: tuple[Any, str], widths: list[int] | None = None, main: int | None = None
@@ -95,14 +90,16 @@ class Page:
 
     def view(self, field: str, text: str, options: list[Any], default: Any, **more: Any) -> Any:
         """Offer a choice of what to look at; it is in the link, and computes nothing anew."""
-        chosen = controls.view(self.name, field, text, options, default, **more)
-        self.chosen[controls.key(self.name, f"view_{field}")] = chosen
-        return chosen
+        return controls.view(self.name, field, text, options, default, **more)
 
     def close(self) -> None:
         """Add the claims, and keep what was drawn for the files."""
         claims.table(self.outcome.claims)
         st.session_state["_drawn"] = self.drawn
+
+
+def _paint(paint: Callable[..., np.ndarray], numbers: np.ndarray, caption: str, width: Any) -> None:
+    st.image(paint(numbers), caption, width=width, alt=caption)
 
 
 def _draw(make: Callable[[], Any], alt: str) -> str:
