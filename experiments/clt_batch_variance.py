@@ -52,12 +52,12 @@ approximation method. Data: B. Efron, T. Hastie, I. Johnstone and R. Tibshirani 
 regression.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from math import comb, e, exp, factorial, inf, isfinite, log, nan, pi, sqrt
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -66,6 +66,7 @@ from scipy.special import bdtr, gammainc, ndtr, ndtri, pdtr
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 from lab.data import diabetes
+from lab.memory import remembered
 
 PATIENTS = 442
 BMI = 2  # the entry of the gradient that serves as a source: the body-mass index
@@ -565,7 +566,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
 
     def means_of(name: SourceName, where: Weights, stream: int, begin: float) -> Means:
         key = (name, where, settings.draws, settings.seed, stream)
-        return _remembered(_taken, key, 32, lambda: _take_means(*key, lambda done: tick(begin + done / 4)))
+        return remembered(_taken, key, 32, lambda: _take_means(*key, lambda done: tick(begin + done / 4)))
 
     means = means_of(settings.source, settings.weights if settings.source == "gradient" else "zero", 3, 0.5)
     cauchy = means if settings.source == "Cauchy" else means_of("Cauchy", "zero", 4, 0.75)
@@ -641,17 +642,6 @@ def _sum_errors(
 
 # Means taken before: they are the same whatever batches you look at. 15 kB each.
 _taken: dict[Any, Means] = {}
-
-T = TypeVar("T")
-
-
-def _remembered(memory: dict[Any, T], key: Hashable, most: int, make: Callable[[], T]) -> T:
-    """What was made for ``key`` before, or now; of the ``most`` that are kept the oldest goes first."""
-    if (known := memory.get(key)) is None:
-        known = memory[key] = make()
-        while len(memory) > most:
-            memory.pop(next(iter(memory)), None)
-    return known
 
 
 def _take_means(

@@ -44,10 +44,9 @@ M. Lewis and Y. Dauphin (2018), Hierarchical neural story generation, for top-k.
 The curious case of neural text degeneration, for top-p.
 """
 
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,6 +56,7 @@ from pydantic import field_validator
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 from lab.data import english, letters
+from lab.memory import remembered
 
 Indices = NDArray[np.int64]
 
@@ -544,12 +544,12 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
 
     def by_tau(k: int, p: float, low: float, high: float) -> tuple[Array, tuple[str, ...]]:
         key = (*place, k, p)
-        return _remembered(_by_tau, key, 32, lambda: texts_by_tau(*key, _part_of(tick, low, high)))
+        return remembered(_by_tau, key, 32, lambda: texts_by_tau(*key, _part_of(tick, low, high)))
 
     plain = by_tau(V, 1.0, 0.1, 0.5)
     kept_texts = by_tau(k, p, 0.5, 0.85) if k < V or p < 1 else plain
     key = (*place, settings.tau, k, p)
-    yours = _remembered(_yours, key, 32, lambda: your_texts(*key, _part_of(tick, 0.85, 0.9)))
+    yours = remembered(_yours, key, 32, lambda: your_texts(*key, _part_of(tick, 0.85, 0.9)))
     greedy, run_in, period = greedy_walk(m, start, settings.length)
     tick(0.92)
 
@@ -577,17 +577,6 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
 # Texts drawn before: those by temperature alone are the same whatever you keep. 5 kB each.
 _by_tau: dict[Any, tuple[Array, tuple[str, ...]]] = {}
 _yours: dict[Any, tuple[tuple[str, ...], Indices]] = {}
-
-T = TypeVar("T")
-
-
-def _remembered(memory: dict[Any, T], key: Hashable, most: int, make: Callable[[], T]) -> T:
-    """What was made for ``key`` before, or now; of the ``most`` that are kept the oldest goes first."""
-    if (known := memory.get(key)) is None:
-        known = memory[key] = make()
-        while len(memory) > most:
-            memory.pop(next(iter(memory)), None)
-    return known
 
 
 def _part_of(tick: Tick, low: float, high: float) -> Tick:

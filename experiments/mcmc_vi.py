@@ -61,12 +61,12 @@ localization. C. Bishop (2006), §10.1.2, for mean-field VI. M. Khan and H. Rue 
 here. Data: B. Efron and others (2004), Least angle regression.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from math import log, nan, pi, sqrt
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -78,6 +78,7 @@ from scipy.stats import rankdata
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 from lab.data import DIABETES_FEATURES, diabetes
+from lab.memory import remembered
 from lab.numbers import number
 
 CALIBRATING, REPEATS, SWEEP_CHAINS, MOST_CHAINS = 32, 96, 4, 4
@@ -596,22 +597,11 @@ def _fit(settings: Settings) -> Array:
 # Chains drawn before: showing fewer or more of them draws none anew. 0.5 to 1.5 MB each.
 _drawn: dict[Settings, Drawn] = {}
 
-T = TypeVar("T")
-
-
-def _remembered(memory: dict[Any, T], key: Hashable, most: int, make: Callable[[], T]) -> T:
-    """What was made for ``key`` before, or now; of the ``most`` that are kept the oldest goes first."""
-    if (known := memory.get(key)) is None:
-        known = memory[key] = make()
-        while len(memory) > most:
-            memory.pop(next(iter(memory)), None)
-    return known
-
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Run all chains, and pick those that are shown."""
     needed = _needed(settings)
-    all_ = _remembered(_drawn, needed, 2, lambda: _draw(needed, tick))
+    all_ = remembered(_drawn, needed, 2, lambda: _draw(needed, tick))
     chains, n = all_.chains, len(all_.chains.path)
     warm_up, seen, m = int(WARM_UP * n), slice(0, settings.chains), min(n, SHOWN_STEPS)
     shown = chains.path[warm_up:, 0, seen].T

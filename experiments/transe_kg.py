@@ -55,7 +55,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -66,6 +66,7 @@ from scipy.spatial.distance import cdist
 
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
+from lab.memory import remembered
 
 Triple = tuple[str, str, str]
 Indices = NDArray[np.int64]
@@ -731,17 +732,6 @@ def to_all(model: Model, query: Array) -> Array:
 _learned: dict[Settings, Model] = {}  # 100 kB each
 _watched: dict[Settings, tuple[Model, Film, pd.DataFrame]] = {}  # 500 kB each
 
-T = TypeVar("T")
-
-
-def _remembered(memory: dict[Settings, T], key: Settings, most: int, make: Callable[[], T]) -> T:
-    """What was made for ``key`` before, or now; of the ``most`` that are kept the oldest goes first."""
-    if (known := memory.get(key)) is None:
-        known = memory[key] = make()
-        while len(memory) > most:
-            memory.pop(next(iter(memory)), None)
-    return known
-
 
 def _of(data: str, settings: Settings) -> Settings:
     """The settings that learning ``data`` depends on: what is not asked of this world is left out."""
@@ -764,13 +754,13 @@ def run(settings: Settings, tick: Tick = no_tick, triples: list[Triple] | None =
     if source == "file":
         model, film, ranking = watch()
     else:
-        model, film, ranking = _remembered(_watched, _of(settings.data, settings), 4, watch)
+        model, film, ranking = remembered(_watched, _of(settings.data, settings), 4, watch)
 
     def learned(data: str, low: float, high: float) -> Model:
         if source == data:
             return model
         key = _of(data, settings.model_copy(update={"facts": ""}))
-        return _remembered(_learned, key, 24, lambda: trained(choose_graph(key)[1], key, part(low, high)))
+        return remembered(_learned, key, 24, lambda: trained(choose_graph(key)[1], key, part(low, high)))
 
     world = None if own else learned("countries", 0.5, 0.8)
     symmetric, transitive = learned("symmetric", 0.8, 0.87), learned("transitive", 0.87, 0.94)
