@@ -13,11 +13,15 @@ from typing import Any, ClassVar
 from altair import Chart
 from altair.utils import schemapi
 from altair.utils.schemapi import SchemaBase, Undefined
+from altair.vegalite.v6.schema import core
 
 FromDict, deep_copy, subclasses = schemapi._FromDict, schemapi._deep_copy, schemapi._subclasses
+as_dict = schemapi._todict
 check = SchemaBase.__dict__["validate"].__func__
 check_property = SchemaBase.__dict__["validate_property"].__func__
 hashed = Chart._compute_hash
+
+PLAIN = {str, int, float, bool, type(None)}
 
 # What a chart's methods replace, but never change from within: copies of a chart may share it.
 SHARED = {"data", "encoding", "mark", "projection", "transform"}
@@ -94,6 +98,11 @@ def copied(obj: Any, by_ref: set[str]) -> Any:
     return obj
 
 
+def todict(obj: Any, context: dict[str, Any] | None, np_opt: Any, pd_opt: Any) -> Any:
+    """As Altair, but plain values, most of a specification, are not asked whether they are charts."""
+    return obj if type(obj) in PLAIN else as_dict(obj, context, np_opt, pd_opt)
+
+
 def validate(cls: type[SchemaBase], instance: dict[str, Any], schema: dict[str, Any] | None = None) -> None:
     """Check against the schema in debug mode only; the browser says what is wrong with a chart, too."""
     if schemapi.DEBUG_MODE:
@@ -111,7 +120,9 @@ def validate_property(
 LIGHT = {
     (schemapi, "_FromDict"): Remembered,
     (schemapi, "_deep_copy"): copied,
+    (schemapi, "_todict"): todict,
     (schemapi, "_subclasses"): family,
+    (core, "_subclasses"): family,
     (Chart, "_compute_hash"): name_of_view,
     (SchemaBase, "validate"): classmethod(validate),
     (SchemaBase, "validate_property"): classmethod(validate_property),
