@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
+import ui.page
 from lab.catalogue import BY_NAME
 from lab.contract import Check, Claim, bounds, choices
 from lab.evaluate import ROOT, load
@@ -60,6 +61,7 @@ def _checked(monkeypatch):
     """Charts checked part by part, and the main module that AppTest replaces put back."""
     forget()  # what an earlier test drew was perhaps not checked
     monkeypatch.setattr(schemapi, "DEBUG_MODE", True)
+    monkeypatch.setattr(ui.page, "HEAD_START", 0)  # no browser waits
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     # Before each run AppTest searches all installed packages for components, as a server does once.
     monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)

@@ -4,6 +4,7 @@ A page opens with ``page = ui.open_page(name)``, draws its charts with ``page.ch
 ``page.close()``, which adds the claims. What stands around that, ``ui.frame`` draws.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,6 +17,9 @@ from lab.contract import Settings
 from lab.evaluate import Outcome, load
 from ui import boot, charts, claims, controls, pins, running, share
 from ui.once import drawn_once, made_once
+
+# Seconds after the first chart: it is sent by itself, and the browser draws it before it gets the rest.
+HEAD_START = 0.03
 
 
 class Page:
@@ -61,12 +65,18 @@ class Page:
         """
         if isinstance(chart, partial) and not more:
             title = self.once(partial(_draw, chart, alt))
-            self.drawn.append((title, chart))
+            self._drew(title, chart)
             return None
         if isinstance(chart, partial):
             chart = made_once(chart, running.version(self.name))
-        self.drawn.append((charts.title_of(chart), lambda: chart))
-        return st.altair_chart(chart, width="stretch", alt=charts.described(chart, alt), **more)
+        event = st.altair_chart(chart, width="stretch", alt=charts.described(chart, alt), **more)
+        self._drew(charts.title_of(chart), lambda: chart)
+        return event
+
+    def _drew(self, title: str, chart: Callable[[], Any]) -> None:
+        self.drawn.append((title, chart))
+        if len(self.drawn) == 1:
+            time.sleep(HEAD_START)
 
     def once(self, draw: partial[Any]) -> Any:
         """Draw, or repeat what the same function drew from the same arguments, for whomever."""
