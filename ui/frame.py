@@ -14,7 +14,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS
 from lab.evaluate import Outcome, load
-from ui import challenges, controls, pins, running, seeds, share
+from ui import challenges, controls, crowd, pins, running, seeds, share
 from ui.page import NothingYet
 
 # Streamlit keeps the pictures of a page until all of it has run again.
@@ -23,10 +23,15 @@ MOVES = 20
 
 def run(page: StreamlitPage) -> None:
     """Run a page, and around that of an experiment its frame."""
+    with crowd.drawn():
+        if page.url_path in BY_NAME:
+            _experiment(page)
+        else:
+            page.run()
+
+
+def _experiment(page: StreamlitPage) -> None:
     name = page.url_path
-    if name not in BY_NAME:
-        page.run()
-        return
     row, module = BY_NAME[name], load(name)
     instant = row.kind == "instant"
     controls.moves_left(name, 0)  # until all of this has been drawn
@@ -36,11 +41,15 @@ def run(page: StreamlitPage) -> None:
     controls.sidebar(name, module.Settings)
 
     def results() -> None:
-        st.session_state["_routed"] = True
         with suppress(NothingYet):
             copy(page).run()  # a page runs once, its copy once more
 
-    (st.fragment(results, key=controls.RESULTS) if instant else results)()
+    def results_alone() -> None:
+        st.session_state["_routed"] = True
+        with crowd.drawn(), crowd.turn():
+            results()
+
+    (st.fragment(results_alone, key=controls.RESULTS) if instant else results)()
     outcome = running.last_good(name)
     if outcome is not None:
         st.sidebar.button(

@@ -4,6 +4,7 @@ import contextvars
 import hashlib
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,7 +16,7 @@ import streamlit as st
 from lab.catalogue import BY_NAME
 from lab.contract import Settings, Tick
 from lab.evaluate import ROOT, Outcome, code_version, evaluate, load
-from ui import charts
+from ui import charts, crowd
 
 TRAININGS_AT_ONCE = 2  # the machines this runs on have two cores
 
@@ -64,9 +65,12 @@ def compute(name: str, settings: Settings, again: bool = False, stoppable: bool 
     # The context before the cache's recorder: what is drawn from here is not replayed on a cache hit.
     context = contextvars.copy_context()
     watch = _Watch(name, settings, area, stoppable)
+    trains = BY_NAME[name].kind == "training"
 
     def tick(fraction: float, /, **live: float) -> None:
         st.session_state.get("_")  # where Streamlit stops a run that is no longer wanted
+        if trains:
+            crowd.stand_aside()
         watch.note(live)
         if watch.due():
             context.run(watch.draw, fraction)
@@ -78,7 +82,8 @@ def compute(name: str, settings: Settings, again: bool = False, stoppable: bool 
 
     if again:
         _cached.clear(name, version(name), settings, tick, queued)
-    outcome = _cached(name, version(name), settings, tick, queued)
+    with crowd.trained() if trains else nullcontext():
+        outcome = _cached(name, version(name), settings, tick, queued)
     area.empty()
     return outcome
 
