@@ -75,6 +75,7 @@ from pydantic import model_validator
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 from lab.data import iris, wine
+from lab.memory import keep
 
 Data = Literal["iris", "wine", "mixture"]
 Kind = Literal["full", "tied", "diagonal", "spherical"]
@@ -726,10 +727,7 @@ def climb_once(data: Array, start: Mixture, settings: Settings, tick: Tick) -> C
             if most == steps or (longest < most and longest <= steps):
                 return known
     climbed = climb(data, start, settings.covariance, settings.floor, steps, tick)
-    _climbed.pop(key, None)
-    _climbed[key] = steps, climbed
-    while len(_climbed) > 32:
-        _climbed.pop(next(iter(_climbed)), None)
+    keep(_climbed, key, (steps, climbed), 32)
     return climbed
 
 

@@ -78,7 +78,7 @@ from scipy.stats import rankdata
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 from lab.data import DIABETES_FEATURES, diabetes
-from lab.memory import remembered
+from lab.memory import keep, remembered
 from lab.numbers import number
 
 CALIBRATING, REPEATS, SWEEP_CHAINS, MOST_CHAINS = 32, 96, 4, 4
@@ -531,9 +531,7 @@ def _walk(settings: Settings, tick: Tick) -> tuple[Chains, np.random.Generator]:
             chains = metropolis(target, x, step, BLOCK, rng)
             path[now], accepted[now] = chains.path, chains.accepted
             bits, end = np.packbits(chains.accepted.astype(bool), axis=1), chains.path[-1].copy()
-            block = _walked[key] = Block(bits, chains.tried, end, deepcopy(rng))
-            while len(_walked) > 64:
-                _walked.pop(next(iter(_walked)), None)
+            block = keep(_walked, key, Block(bits, chains.tried, end, deepcopy(rng)), 64)
         else:
             accepted[now] = np.unpackbits(block.accepted, axis=1, count=count)
             jump = step * rng.standard_normal((BLOCK, 2, count))

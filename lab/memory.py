@@ -14,12 +14,18 @@ T = TypeVar("T")
 _lock = Lock()  # visitors compute in threads of their own
 
 
+def keep(memory: dict[Key, T], key: Key, value: T, most: int) -> T:
+    """Put a value in; of the ``most`` that are kept the oldest goes first."""
+    with _lock:
+        memory.pop(key, None)
+        memory[key] = value
+        while len(memory) > most:
+            del memory[next(iter(memory))]
+    return value
+
+
 def remembered(memory: dict[Key, T], key: Key, most: int, make: Callable[[], T]) -> T:
-    """What was made for ``key`` before, or now; of the ``most`` that are kept the oldest goes first."""
+    """What was made for ``key`` before, or now and then kept."""
     if (known := memory.get(key)) is None:
-        known = make()
-        with _lock:
-            memory[key] = known
-            while len(memory) > most:
-                del memory[next(iter(memory))]
+        known = keep(memory, key, make(), most)
     return known
