@@ -136,6 +136,29 @@ def test_same_settings_twice_give_identical_numbers(name):
         assert np.array_equal(value, getattr(second.result, array), equal_nan=value.dtype.kind == "f"), array
 
 
+def forget(module) -> None:
+    """Drop what a module remembers of earlier runs."""
+    for name, value in vars(module).items():
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
+        elif isinstance(value, dict) and name.startswith("_") and not name.startswith("__"):
+            value.clear()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_remembered_of_other_runs_changes_no_number(name):
+    module, near = load(name), dict(BY_NAME[name].preview_settings)
+    settings = module.Settings(**near)
+    if name in SEEDED:
+        evaluate(name, module.Settings(**near, seed=7))
+    after_others, again = evaluate(name, settings), evaluate(name, settings)
+    forget(module)
+    alone = evaluate(name, settings)
+    for table, frame in alone.tables.items():
+        assert frame.equals(after_others.tables[table]), table
+        assert frame.equals(again.tables[table]), table
+
+
 @pytest.mark.parametrize("name", SEEDED)
 def test_another_seed_gives_other_numbers(name):
     first, second = arrays_of(outcome_of(name).result), arrays_of(outcome_of(name, seed=1).result)
