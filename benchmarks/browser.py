@@ -154,7 +154,7 @@ def prepared(name: str, folder: Path) -> Slider | None:
             for which, chart in enumerate((before, after)):
                 write_chart(chart, folder, f"{name}_{which}")
             return Slider(name, found.key, found.min, found.max, step, start)
-        app.slider(key=found.key).set_value(start).run()
+        found.set_value(start).run()
     return None
 
 
