@@ -68,6 +68,7 @@ TAUS = np.array([
 ])  # fmt: skip
 LADDER = (0.2, 0.5, 1.0, 2.0, 5.0)  # temperatures whose text is shown beside yours
 SAMPLES, REPEATS, DRAWS = 4, 10, 10_000
+FEW = 64  # contexts: four standard errors of a correlation are then more than one half
 # Of REPEATS texts at each of TAUS, the first at each of LADDER.
 ON_LADDER = [REPEATS * int(np.argmin(np.abs(TAUS - tau))) for tau in LADDER]
 USUAL_P = 0.9  # for the sizes of sets, where top-p is switched off
@@ -869,6 +870,7 @@ def _nucleus(r: Result) -> Claim:
     alike = bool(np.all(r.sizes == r.sizes[0]))
     related = 0.0 if alike else float(np.corrcoef(r.sizes, r.entropy)[0, 1])
     n = len(r.sizes)
+    unclear = n < FEW and abs(related) <= 4 / np.sqrt(n)
     return Claim(
         id="2.3-topp-01",
         statement=f"Top-p keeps the fewest symbols that hold {r.set_p:g}: in none of {n:,} contexts do "
@@ -884,7 +886,8 @@ def _nucleus(r: Result) -> Claim:
             Check(what="symbols in which top-k with k = 1 departs from greedy", predicted=0,
                   measured=int(np.sum(r.k_is_one != r.greedy)), **contract.exact()),
         ),
-        unmet="all contexts have sets of one size here, so nothing can adapt" if alike else "",
+        unmet="all contexts have sets of one size here, so nothing can adapt" if alike
+        else f"{n} contexts are too few to tell this correlation from none" if unclear else "",
         reason="A sure model needs few symbols to hold the share, an unsure one many; top-k ignores that.",
     )  # fmt: skip
 

@@ -312,6 +312,8 @@ def test_the_ends_of_the_controls_refute_nothing_and_give_distributions(ends):
 
 def test_a_model_of_single_symbols_has_one_set_and_nothing_to_adapt():
     assert "one size" in unmet(run(Settings(order=1)), "2.3-topp-01")
+    assert "too few" in unmet(run(Settings(order=2, tau=8.0, top_p=0.3)), "2.3-topp-01")
+    assert not unmet(run(Settings(order=2)), "2.3-topp-01")
 
 
 def test_a_text_that_ends_before_the_circle_closes_makes_no_claim():
