@@ -21,7 +21,12 @@ CALLED = {"zero": "zeros", "mean": "column means", "ALS": "ALS"}
 def enlarged(picture: np.ndarray) -> np.ndarray:
     """Small pictures with each entry as a square, so that the browser does not blur them."""
     times = max(1, 480 // picture.shape[1])
-    return np.clip(picture, 0, 1).repeat(times, axis=0).repeat(times, axis=1)
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def bright(picture: np.ndarray) -> np.ndarray:
+    """Entries from 0 to 1, in small pictures as squares; what lies beyond is cut off."""
+    return enlarged(np.clip(picture, 0, 1))
 
 
 def in_link(picture: np.ndarray) -> str:
@@ -147,11 +152,11 @@ with left:
     )
 with right:
     sides = "18 women across, 14 events down" if name == "davis" else f"{m} × {n}"
-    page.picture(enlarged, result.original, f"The original, {sides}")
+    page.picture(bright, result.original, f"The original, {sides}")
     residual = result.residual
     most = float(np.abs(residual).max())
     leave = f"What {terms} leave{'s' * (k == 1)} out"
-    page.picture(enlarged, signed(residual), f"{leave}: blue too dark, orange too light, by up to {most:.2g}")
+    page.picture(bright, signed(residual), f"{leave}: blue too dark, orange too light, by up to {most:.2g}")
 
 rival, many, first = summary["best_rival_ratio"], len(result.rival_errors), result.singular_values
 left, right = st.columns([3, 2])
@@ -182,11 +187,11 @@ truth, seen = picture(result.gap_truth, name)[..., None], picture(result.gap_see
 st.header(f"With {hidden:.0%} of the {'entries' if name == 'davis' else 'pixels'} hidden")
 columns = st.columns(4)
 with columns[0]:
-    page.picture(enlarged, np.where(seen, truth, [0.93, 0.6, 0.25]), "Orange: hidden")
+    page.picture(bright, np.where(seen, truth, [0.93, 0.6, 0.25]), "Orange: hidden")
 for column, (method, rebuilt) in zip(columns[1:], zip(CALLED, result.gap_rebuilt, strict=True), strict=True):
     with column:
         words = "ALS" if method == "ALS" else f"Filled with {CALLED[method]}"
-        page.picture(enlarged, picture(rebuilt, name), f"{words}, rank {rank}: RMSE {rmse[method]:.3f}")
+        page.picture(bright, picture(rebuilt, name), f"{words}, rank {rank}: RMSE {rmse[method]:.3f}")
 best = min(rmse, key=lambda f: rmse[f])
 left, right = st.columns([3, 2])
 with left:

@@ -1,15 +1,19 @@
 """Every page through the front door: as it opens, at the ends of every control, and with a hostile link."""
 
 import ast
+import base64
 import re
 import sys
+from io import BytesIO
 from itertools import cycle
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from altair.utils import schemapi
+from PIL import Image
 from pydantic import ValidationError
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
@@ -232,6 +236,16 @@ def test_a_chart_that_breaks_the_schema_is_found_by_these_tests():
     wrong.encoding.x.aggregate = "no such thing"
     with pytest.raises(schemapi.SchemaValidationError, match="no such thing"):
         wrong.to_dict()
+
+
+def test_the_film_of_the_photograph_shows_it():
+    app = open_page("svd_low_rank")
+    frames = next(d for d in app.get("vega_lite_chart")[0].proto.datasets if b"data:image" in d.data.data)
+    url = pa.ipc.open_stream(frames.data.data).read_pandas().url.iloc[-1]
+    shown = np.asarray(Image.open(BytesIO(base64.b64decode(url.partition(",")[2]))), dtype=float)
+    original = outcome_of("svd_low_rank").result.original * 255
+    times = shown.shape[1] // original.shape[1]
+    assert np.abs(shown[::times, ::times] - original).mean() < 40  # of 255, with few terms and as a JPEG
 
 
 def test_home_names_every_experiment():
