@@ -4,15 +4,19 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui.boot import STYLE, pages
-from ui.frame import run
+from ui import boot
 
-page = st.navigation(pages(), position="top")
+page = st.navigation(boot.pages(), position="top")
 ICON = Path(__file__).parent / "ui" / "icon.svg"
 st.set_page_config(
     page_title=f"{page.title} · Proving Ground", page_icon=str(ICON), layout="wide",
     initial_sidebar_state=264,  # pixels: all chapters then stand side by side at 1280
 )  # fmt: skip
-st.html(STYLE)
+boot.prepare()
+boot.heading(page.url_path)
+
+# On a fresh server this takes half a second. By now a browser has something to draw in the meantime.
+from ui.frame import run  # noqa: E402
+
 st.session_state["_routed"] = True
 run(page)

@@ -170,7 +170,8 @@ def nearest_neighbour_accuracy(scores: Array, label: Array) -> float:
 
     $|a - b|^2 = |a|^2 - 2ab + |b|^2$; the first term is the same for all neighbours of a, so it is left out.
     """
-    distance = np.sum(scores**2, axis=1) - 2 * scores @ scores.T  # (n, n)
+    distance = -2 * scores @ scores.T  # (n, n)
+    distance += np.sum(scores**2, axis=1)
     np.fill_diagonal(distance, np.inf)
     return float(np.mean(label[distance.argmin(axis=1)] == label))
 

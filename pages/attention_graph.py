@@ -1,14 +1,15 @@
 """Attention as a graph: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 HEIGHT = 320
 QUERY = "attention_graph_query"
@@ -223,7 +224,7 @@ def explained(chart: Any, text: str, words: str) -> None:
         page.chart(chart, alt=text)
 
 
-page = ui.open_page("attention_graph")
+page = open_page("attention_graph")
 tables, summary, settings = page.tables, page.summary, page.settings
 count, alone = settings.tokens, int(summary["without_neighbours"])
 form = page.view(

@@ -1,11 +1,11 @@
 """The graph behind a gradient: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import altair as alt
 import pandas as pd
 import streamlit as st
-
-import ui
-from ui import charts
 
 FRAME = "autograd_graph_frame"
 DOWNWARD = "autograd_graph_downward"  # on a narrow screen, or where the graph is deep; else to the right
@@ -161,7 +161,7 @@ def network(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(line + charts.paint(dots, "measured"), title, height=330)
 
 
-page = ui.open_page("autograd_graph")
+page = open_page("autograd_graph")
 tables, summary, settings, result = page.tables, page.summary, page.settings, page.result
 text, inputs = page.module.formula(settings)
 watch, at = settings.watch, page.module.watched_at(settings)

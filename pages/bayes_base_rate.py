@@ -1,13 +1,13 @@
 """Base rates: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import math
 
 import altair as alt
 import pandas as pd
 import streamlit as st
-
-import ui
-from ui import charts
 
 TESTED, SHOW = "bayes_base_rate_tested", "bayes_base_rate_show"
 WHO = ["ill", "ill, missed", "false alarm"]
@@ -163,7 +163,7 @@ def events(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(bars + ticks, title, height=300)
 
 
-page = ui.open_page("bayes_base_rate")
+page = open_page("bayes_base_rate")
 tables, summary, settings = page.tables, page.summary, page.settings
 every, real, tests = tables["posteriors"], tables["real_test"], settings.tests
 if summary["likelihood_ratio"] == 1:

@@ -1,12 +1,13 @@
 """Claims: the ledger of every claim of every experiment, and the errata of what is often taught."""
 
+from ui import boot, claims, running
+
 import pandas as pd
 import streamlit as st
 
 from lab.catalogue import CHAPTERS, EXPERIMENTS
 from lab.contract import Claim, plain
 from lab.evaluate import load
-from ui import boot, claims, running
 
 VERDICTS = ["confirmed", "refuted", "not at these settings", "not checkable"]
 

@@ -1,11 +1,11 @@
 """Batch variance and the CLT: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import altair as alt
 import pandas as pd
 import streamlit as st
-
-import ui
-from ui import charts
 
 N_AXIS = alt.X(
     "n:Q", title="draws per mean n (log)", axis=alt.Axis(values=[1, 2, 4, 8, 16, 32, 64]),
@@ -161,7 +161,7 @@ def descent(frame: pd.DataFrame) -> alt.LayerChart:
     return charts.titled(charts.paint(band, "measured") + line, title, height=320)
 
 
-page = ui.open_page("clt_batch_variance")
+page = open_page("clt_batch_variance")
 tables, summary, settings = page.tables, page.summary, page.settings
 chosen = "with replacement" if settings.replacement else "without replacement"
 slope, ratios = tables["slopes"].set_index("scheme").loc[chosen], tables["variance"]

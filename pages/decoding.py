@@ -1,12 +1,12 @@
 """Decoding: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import altair as alt
 import numpy as np
 import pandas as pd
 import streamlit as st
-
-import ui
-from ui import charts
 
 LOG_TAU = alt.X(
     "log10_tau:Q", title="temperature τ (log)", scale=alt.Scale(domain=[-1.31, 1.01], nice=False),
@@ -123,7 +123,7 @@ def side_by_side(*drawn: tuple) -> None:
             st.caption(caption)
 
 
-page = ui.open_page("decoding")
+page = open_page("decoding")
 tables, summary, settings, result = page.tables, page.summary, page.settings, page.result
 tau, context = settings.tau, page.module.letters(settings.context)
 if result.used != result.asked:

@@ -1,14 +1,15 @@
 """Edge of stability: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from math import isfinite, isnan, log10
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 LOOK = "edge_of_stability_look"
 
@@ -133,7 +134,7 @@ def frozen(frame: pd.DataFrame, title: str, more: str) -> alt.LayerChart:
     return charts.titled(chart + charts.theory_line(seen, x, "predicted:Q"), title, more, height=380)
 
 
-page = ui.open_page("edge_of_stability")
+page = open_page("edge_of_stability")
 tables, summary, chosen = page.tables, page.summary, page.settings
 edge, lost = summary["edge"], summary["lost_at_step"]
 hover, *_ = page.outcome.claims

@@ -1,5 +1,8 @@
 """Eigenvectors: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import math
 from typing import Any
 
@@ -7,9 +10,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 FRAME, STEP, STAGE = "eigen_explorer_frame", "eigen_explorer_step", "eigen_explorer_stage"
 KINDS = ["eigenvector", "singular vector"]
@@ -196,7 +197,7 @@ def short(value: float) -> str:
     return number(float(f"{round(value, 9):.4g}"))
 
 
-page = ui.open_page("eigen_explorer")
+page = open_page("eigen_explorer")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
 (a, b), (c, d) = ([short(entry) for entry in row] for row in result.matrix)
 lines, power, values = tables["directions"], tables["power"], tables["spectrum"]

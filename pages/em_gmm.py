@@ -1,5 +1,8 @@
 """EM on a Gaussian mixture: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from typing import Any
 
 import altair as alt
@@ -7,9 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 FRAME = "em_gmm_frame"
 NOW = f"datum.first_frame <= {FRAME} && {FRAME} <= datum.last_frame"
@@ -157,7 +158,7 @@ def limit(frame: pd.DataFrame) -> alt.Chart:
     return charts.titled(lines, "As the variance shrinks, EM becomes k-means", height=320)
 
 
-page = ui.open_page("em_gmm")
+page = open_page("em_gmm")
 result, tables, settings = page.result, page.tables, page.settings
 starts, moves, many = tables["starts"], tables["climb"], page.settings.starts
 pairs = [f"{a} × {b}" for i, a in enumerate(result.columns) for b in result.columns[i + 1 :]]

@@ -1,5 +1,8 @@
 """Entropy and perplexity: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import json
 
 import altair as alt
@@ -7,9 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 PERPLEXITIES = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]
 LOG = alt.Axis(
@@ -129,7 +130,7 @@ def tossed(frame: pd.DataFrame, x: alt.X, y: alt.Y, dots: str) -> alt.LayerChart
     return charts.theory_line(frame, x, y) + charts.paint(marks.encode(x=x, y=f"{dots}:Q"), "measured")
 
 
-page = ui.open_page("entropy_perplexity")
+page = open_page("entropy_perplexity")
 tables, summary, settings, result = page.tables, page.summary, page.settings, page.result
 main, sentence, kind = tables["main"], tables["sentence"], settings.symbols
 unit = page.view("unit", "Count information in", ["bits", "nats"], "bits")

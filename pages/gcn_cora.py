@@ -1,14 +1,15 @@
 """GCN on Cora: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from experiments.gcn_cora import DEPTHS, GCN, NO_EDGES, PUBLISHED, SHUFFLED, neighbourhood
 from lab.cora import CLASSES
 from lab.numbers import number
-from ui import charts
 
 PERCENT = alt.Axis(format="%")
 LAYERS = alt.Axis(tickMinStep=1)
@@ -177,7 +178,7 @@ def take_picked() -> None:
         st.session_state["gcn_cora_view_paper"] = int(picked[0]["paper"])
 
 
-page = ui.open_page("gcn_cora")
+page = open_page("gcn_cora")
 result, tables, summary, count = page.result, page.tables, page.summary, page.settings.seeds
 networks, curves = tables["networks"], tables["curves"]
 own, mean = networks[networks["model"] == "yours"], networks.groupby("model", sort=False)["test"].mean()

@@ -1,5 +1,8 @@
 """The learning-rate sweep: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from math import isnan
 from typing import Any
 
@@ -7,9 +10,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 STEP = alt.X("step:Q", title="step", scale=alt.Scale(nice=False))
 EARLY = alt.X(
@@ -108,7 +109,7 @@ def law(frame: pd.DataFrame, y: alt.Y, title: str, subtitle: str, full: bool = F
     return charts.titled(chart, title, subtitle, height=380)
 
 
-page = ui.open_page("gd_lr_sweep")
+page = open_page("gd_lr_sweep")
 result, tables, summary, chosen = page.result, page.tables, page.summary, page.settings
 squared, wall, T = chosen.loss == "squared", summary["wall_measured"], chosen.steps
 start, predicted = summary["lambda_max"], summary["wall_predicted"]

@@ -1,5 +1,7 @@
 """Home: what this is, the experiments by chapter with a live result each, and where to begin."""
 
+from ui import boot, challenges, charts, claims, running, search
+
 from typing import Any
 
 import altair as alt
@@ -9,7 +11,6 @@ import streamlit as st
 from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS, Experiment
 from lab.evaluate import Outcome, load
 from lab.numbers import number
-from ui import boot, challenges, charts, claims, running, search
 
 BEGIN = ("pca_digits", "gd_lr_sweep", "gcn_cora")
 

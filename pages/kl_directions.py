@@ -1,14 +1,15 @@
 """The two directions of the divergence: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from math import isnan
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 APART = "kl_directions_apart"
 FORWARD, REVERSE, TARGET = "forward D(p‖q)", "reverse D(q‖p)", "target p"
@@ -190,7 +191,7 @@ def told(main: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(frame=range(len(rows)))
 
 
-page = ui.open_page("kl_directions")
+page = open_page("kl_directions")
 tables, summary, settings = page.tables, page.summary, page.settings
 main, crossing = tables["main"], summary["crossing"]
 row = round(settings.separation / 0.2)

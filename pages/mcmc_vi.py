@@ -1,5 +1,8 @@
 """Sampling and VI: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from math import log10
 from typing import Any
 
@@ -7,9 +10,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 NOW = "mcmc_vi_draw"
 POWER = "abs(datum.value) < 3.5 ? format(pow(10, datum.value), '~r') : '1e' + format(datum.value, 'd')"
@@ -172,7 +173,7 @@ def fitting(frame: pd.DataFrame, floor: float | None, short: float) -> alt.Layer
     return charts.titled(chart, title, height=300)
 
 
-page = ui.open_page("mcmc_vi")
+page = open_page("mcmc_vi")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
 two, regression = settings.target == "two modes", settings.target == "regression"
 axes = [f"weight of {name}" for name in settings.pair.split(", ")] if regression else ["x₁", "x₂"]

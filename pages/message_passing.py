@@ -1,14 +1,14 @@
 """Message passing: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import math
 from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
-
-import ui
-from ui import charts
 
 HEIGHT = 320
 PERCENT = alt.Axis(format="%")
@@ -154,7 +154,7 @@ def widths(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, "✓ fits, × refused, ! stretched without a word", height=HEIGHT)
 
 
-page = ui.open_page("message_passing")
+page = open_page("message_passing")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
 k, main, frames, members = settings.layers, tables["main"], tables["view"], len(page.result.adjacency)
 sees, keeps = ("layers see", "keep") if k > 1 else ("layer sees", "keeps")

@@ -1,15 +1,16 @@
 """The optimiser race: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from experiments.optimizer_race import KAPPAS, NAMES
 from lab.numbers import number
-from ui import charts
 
 POWERS = alt.Axis(labelExpr="'1e' + format(datum.value, 'd')", tickMinStep=1, tickCount=6)
 WINDOW = alt.Scale(domain=[-2.2, 2.2], nice=False)
@@ -136,7 +137,7 @@ def memory(state: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     return charts.titled(charts.paint(base.mark_bar(), "measured") + words, title, subtitle, height=370)
 
 
-page = ui.open_page("optimizer_race")
+page = open_page("optimizer_race")
 result, tables, summary, chosen = page.result, page.tables, page.summary, page.settings
 T, angle, turned, paths = chosen.steps, chosen.rotation, tables["rotations"], tables["paths"]
 adam, means = tables["main"].set_index("rotation"), tables["digit_means"].set_index("optimiser")

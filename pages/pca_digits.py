@@ -1,14 +1,14 @@
 """PCA on digits: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from functools import partial
 
 import altair as alt
 import numpy as np
 import pandas as pd
 import streamlit as st
-
-import ui
-from ui import charts
 
 INK = alt.Scale(scheme="greys", domain=[0, 16], clamp=True)
 SIGNED = alt.Scale(scheme="blueorange", domainMid=0)
@@ -87,7 +87,7 @@ def strip(pictures: np.ndarray) -> np.ndarray:
     return row[:, :-1].repeat(12, axis=0).repeat(12, axis=1)
 
 
-page = ui.open_page("pca_digits")
+page = open_page("pca_digits")
 result, summary, k = page.result, page.summary, page.settings.k
 
 left_out = page.tables["reconstruction_error"]

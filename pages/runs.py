@@ -1,12 +1,13 @@
 """Runs: everything pinned in this session, across experiments."""
 
+from ui import boot, pins
+
 import json
 
 import pandas as pd
 import streamlit as st
 
 from lab.catalogue import BY_NAME
-from ui import boot, pins
 
 boot.guard()
 st.title("Runs", anchor=False)

@@ -1,14 +1,15 @@
 """SGD noise: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 AXES = {"epochs": "epoch", "updates": "update", "gradient evaluations": "gradient_evaluations"}
 SEEN = 1e6  # a loss beyond this is off the chart
@@ -151,7 +152,7 @@ def strip(frame: pd.DataFrame, column: str, title: str, words: str) -> alt.Layer
     return charts.titled(charts.paint(dots, "measured") + charts.paint(means, "measured"), title, height=300)
 
 
-page = ui.open_page("sgd_noise")
+page = open_page("sgd_noise")
 summary, tables, chosen = page.summary, page.tables, page.settings
 runs, batches, settled = tables["runs"], tables["batches"], tables["floors"]
 size, limit, floor = batches.batch.iloc[-1], summary["stability_limit"], summary["floor"]

@@ -1,12 +1,13 @@
 """Signal through depth: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 POWER = "abs(datum.value) < 3.5 ? format(pow(10, datum.value), '~r') : '1e' + format(datum.value, 'd')"
 POWERS = f"replace(abs(datum.value - round(datum.value)) > 0.01 ? '' : {POWER}, '-', '−')"
@@ -166,7 +167,7 @@ def short(key: str) -> str:
     return number(float(f"{summary[key]:.3g}"))
 
 
-page = ui.open_page("signal_propagation")
+page = open_page("signal_propagation")
 tables, summary, settings = page.tables, page.summary, page.settings
 overflow, burst = page.result.overflow_layer, page.result.gradient_overflow_layer
 silent, zero_to = (int(summary[f"{key}_layer"]) for key in ("signal_exactly_0_from", "gradient_exactly_0_to"))

@@ -1,5 +1,8 @@
 """Low-rank SVD: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 import base64
 from io import BytesIO
 
@@ -8,9 +11,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 from PIL import Image
-
-import ui
-from ui import charts
 
 FRAME = "svd_low_rank_frame"
 TERMS = alt.Axis(values=[1, 2, 5, 10, 20, 50, 100, 200, 400], format="d")
@@ -128,7 +128,7 @@ def signed(picture: np.ndarray) -> np.ndarray:
     return 1 - np.abs(share) * np.where(share > 0, [0.9, 0.5, 0.2], [0.1, 0.5, 0.9])
 
 
-page = ui.open_page("svd_low_rank")
+page = open_page("svd_low_rank")
 result, tables, summary, settings = page.result, page.tables, page.summary, page.settings
 k, (m, n), limit = result.terms, result.shape, int(summary["break_even"])
 kept, error, name, fill = summary["numbers_kept"], summary["relative_error"], settings.image, settings.fill

@@ -1,14 +1,15 @@
 """Slope and curvature: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from lab.numbers import number
-from ui import charts
 
 AT_X, AT_Y, POINT = (f"taylor_curvature_{name}" for name in ("at_x", "at_y", "critical"))
 MODELS = ["first order: plane", "second order: bent patch"]
@@ -169,7 +170,7 @@ def climbs(frame: pd.DataFrame, title: str) -> alt.LayerChart:
     return charts.titled(chart, title, height=340)
 
 
-page = ui.open_page("taylor_curvature")
+page = open_page("taylor_curvature")
 tables, summary, settings = page.tables, page.summary, page.settings
 chosen = tables["chosen"]
 at_h = [number(error) for error in chosen.error]

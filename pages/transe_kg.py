@@ -1,14 +1,15 @@
 """TransE on a knowledge graph: the page."""
 
+from ui import charts
+from ui.page import open_page
+
 from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-import ui
 from experiments.transe_kg import WHY, query
-from ui import charts
 
 NAMED = 24  # labels that fit on the plane
 ORDINAL = {"1": "first", "2": "second", "3": "third"}
@@ -130,7 +131,7 @@ def ranks(ranking: pd.DataFrame, title: str, subtitle: str) -> alt.LayerChart:
     return charts.titled(chart, title, subtitle, height=320)
 
 
-page = ui.open_page("transe_kg")
+page = open_page("transe_kg")
 result, tables, summary = page.result, page.tables, page.summary
 graph, arrows, relations, training = (
     result.model.graph,

@@ -1,9 +1,11 @@
 """Every experiment of the catalogue keeps the contract; the contract's own parts do what they say."""
 
+import ast
 import inspect
 import json
 import math
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS, MENU
 from lab.contract import Claim, Settings, allowed, bounds, choices, control, extra, grid, problems
 from lab.evaluate import ROOT, evaluate, load, report
 from tests.conftest import outcome_of
+from ui import boot
 
 NAMES = list(BY_NAME)
 SEEDED = [name for name in NAMES if "seed" in load(name).Settings.model_fields]
@@ -100,6 +103,23 @@ def test_the_catalogue_alone_is_light():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_what_a_page_needs_until_its_title_is_light_and_comes_first():
+    code = (
+        "import sys, ui.boot\n"
+        "heavy = {'numpy', 'pandas', 'altair', 'pydantic', 'torch', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    for page in (ROOT / "pages").glob("*.py"):
+        body = ast.parse(page.read_text()).body
+        first = next(line for line in body if isinstance(line, ast.Import | ast.ImportFrom))
+        assert ast.unparse(first).startswith("from ui"), page.name
+
+
+def test_a_browser_is_told_of_the_modules_that_draw_charts():
+    assert len(re.findall(r"import\(`./static/js/[\w-]+\.[\w-]+\.js`\)", boot._fetch_charts())) == 3
 
 
 def test_the_readme_lists_the_catalogue():

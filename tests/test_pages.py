@@ -206,7 +206,7 @@ def test_what_one_visitor_drew_is_repeated_for_the_next():
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_chart_shows_depends_on_nothing_but_what_its_function_is_called_with(name):
     page = ast.parse((ROOT / "pages" / f"{name}.py").read_text())
-    opened = next(i for i, line in enumerate(page.body) if "open_page" in ast.unparse(line))
+    opened = next(i for i, line in enumerate(page.body) if "= open_page(" in ast.unparse(line))
     of_results = {node.id for line in page.body[opened:] for node in ast.walk(line) if stored(node)}
     functions = {line.name: line for line in page.body if isinstance(line, ast.FunctionDef)}
     used = {name: looked_up(function) for name, function in functions.items()}

@@ -1,5 +1,9 @@
-"""The navigation, built from the catalogue, and the guard that every page starts with."""
+"""What is there before the libraries are: the navigation, a page's title, and the guard of the front door.
 
+Nothing here imports what computes or draws, so that a browser has work while a fresh server imports that.
+"""
+
+import gc
 from copy import copy
 from functools import cache
 from pathlib import Path
@@ -7,7 +11,11 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from lab.catalogue import EXPERIMENTS, MENU
+from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS, MENU
+
+# Importing the libraries makes half a million objects, none of them garbage: by its default thresholds Python
+# would look through them again and again, a fifth of the time that importing takes.
+gc.set_threshold(50_000, 20, 20)
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 
@@ -20,6 +28,7 @@ STYLE = """<style>
 .stElementContainer { opacity: 1 !important; transition: none !important; }
 .katex-display { overflow: auto hidden; padding-block: 6px; }
 svg.marks, canvas.marks { max-width: 100%; height: auto !important; }
+.st-key-prepared { display: none; }
 .st-key-claims .stMarkdown table { font-size: 0.9rem; }
 @media (min-width: 900px) {
   .st-key-claims .stMarkdown table { width: 100%; table-layout: fixed; }
@@ -57,6 +66,33 @@ def _menu() -> dict[str, list[StreamlitPage]]:
         st.Page(PAGES / "runs.py", title="Runs"),
     ]
     return menu
+
+
+def prepare() -> None:
+    """Send the style of all pages, and have the browser fetch what draws charts before there is one."""
+    st.html(STYLE)
+    with st.container(key="prepared"):
+        st.html(_fetch_charts(), unsafe_allow_javascript=True)
+
+
+@cache
+def _fetch_charts() -> str:
+    """A script that loads the modules with which Streamlit draws charts; it asks for them only at the first.
+
+    They are a megabyte, and a browser has nothing else to do while a fresh server imports its libraries.
+    """
+    files = (Path(st.__file__).parent / "static" / "static" / "js").glob("*.js")
+    wanted = ("ArrowVegaLiteChart", "embed", "vega-interpreter")
+    modules = sorted(file.name for file in files if file.name.split(".")[0] in wanted)
+    return f"<script>{' '.join(f'import(`./static/js/{name}`);' for name in modules)}</script>"
+
+
+def heading(name: str) -> None:
+    """The title of an experiment's page; the other pages write their own."""
+    if name in BY_NAME:
+        row = BY_NAME[name]
+        st.caption(f"{CHAPTERS[row.chapter]} · {row.title}")
+        st.title(row.question, anchor=False)
 
 
 def guard() -> None:

@@ -1,6 +1,6 @@
 """The frame of an experiment's page: the same parts in the same order, so nobody has to search.
 
-Above the charts its question and the controls; below the claims the challenges, explanation, code,
+Above the charts what it is about and the controls; below the claims the challenges, explanation, code,
 comparison and files. None of it depends on the results, so when a control of an instant experiment is
 moved only the page itself runs again, and a browser has half as much to look through.
 """
@@ -12,7 +12,7 @@ from copy import copy
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS
+from lab.catalogue import BY_NAME, EXPERIMENTS
 from lab.evaluate import Outcome, load
 from ui import challenges, controls, crowd, pins, running, seeds, share
 from ui.page import NothingYet
@@ -32,11 +32,9 @@ def run(page: StreamlitPage) -> None:
 
 def _experiment(page: StreamlitPage) -> None:
     name = page.url_path
-    row, module = BY_NAME[name], load(name)
-    instant = row.kind == "instant"
+    module = load(name)
+    instant = BY_NAME[name].kind == "instant"
     controls.moves_left(name, 0)  # until all of this has been drawn
-    st.caption(f"{CHAPTERS[row.chapter]} · {row.title}")
-    st.title(row.question, anchor=False)
     st.markdown(_lead(module.__doc__ or ""))
     controls.sidebar(name, module.Settings)
 

@@ -1,6 +1,6 @@
 """What an experiment's page draws: the charts of a result, and the claims on it.
 
-A page opens with ``page = ui.open_page(name)``, draws its charts with ``page.chart``, and ends with
+A page opens with ``page = open_page(name)``, draws its charts with ``page.chart``, and ends with
 ``page.close()``, which adds the claims. What stands around that, ``ui.frame`` draws.
 """
 
