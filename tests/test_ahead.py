@@ -80,7 +80,7 @@ def test_what_is_computed_ahead_makes_way_for_what_is_wanted():
         (svd_low_rank, {"k": 3}, {"k": 1}, None),  # no rank below 1
         (svd_low_rank, {"k": 10}, {"k": 12, "seed": 5}, None),  # two at once tell no direction
         (svd_low_rank, {}, {}, None),
-        (kl_directions, {"separation": 0.1}, {"separation": 0.2}, {"separation": 0.3}),
+        (kl_directions, {"mu": 0.1}, {"mu": 0.2}, {"mu": 0.3}),
         (bayes_base_rate, {"prevalence": 0.01}, {"prevalence": 0.011}, {"prevalence": 0.012}),  # log
     ],
 )
