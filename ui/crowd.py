@@ -1,18 +1,21 @@
 """Many people at once: they share one processor, as Python computes in one thread at a time.
 
-A page takes some 50 ms to draw. Twenty drawn side by side are all late; one after the other, most are
-early. And a training, which takes seconds anyway, lets them go first.
+A page takes some 50 ms to draw. Twenty drawn side by side are all late, and wait for each other at every
+step; one after the other, most are early. And a training, which takes seconds anyway, lets them go first.
 """
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 
 import streamlit as st
 
-SIDE_BY_SIDE = 3  # results that are drawn at the same time
-PATIENCE = 0.25  # seconds to wait for one's turn: results that take long to compute must not hold others up
+SIDE_BY_SIDE = 2  # pages that are drawn at the same time
+PATIENCE = 2.0  # seconds to wait for one's turn at most
 STANDS_ASIDE = 0.1  # seconds that a training waits at most at each of its ticks
+
+_mine: ContextVar[ExitStack | None] = ContextVar("_mine", default=None)
 
 
 class Crowd:
@@ -20,7 +23,7 @@ class Crowd:
 
     def __init__(self) -> None:
         """Nobody yet."""
-        self.pages, self.lock = 0, threading.Lock()
+        self.pages, self.waiting, self.lock = 0, 0, threading.Lock()
         self.all_drawn = threading.Event()
         self.turns = threading.BoundedSemaphore(SIDE_BY_SIDE)
         self.add(0)
@@ -30,6 +33,16 @@ class Crowd:
         with self.lock:
             self.pages += pages
             (self.all_drawn.clear if self.pages else self.all_drawn.set)()
+
+    def take_turn(self) -> bool:
+        """Wait for a turn; gives whether it came."""
+        with self.lock:
+            self.waiting += 1
+        try:
+            return self.turns.acquire(timeout=PATIENCE)
+        finally:
+            with self.lock:
+                self.waiting -= 1
 
 
 @st.cache_resource
@@ -51,6 +64,7 @@ def drawn() -> Iterator[None]:
 @contextmanager
 def trained() -> Iterator[None]:
     """While a page that is being drawn waits for its training."""
+    give_up_turn()
     crowd().add(-1)
     try:
         yield
@@ -65,10 +79,27 @@ def stand_aside() -> None:
 
 @contextmanager
 def turn() -> Iterator[None]:
-    """While results are drawn anew for somebody who moved a control."""
-    mine = crowd().turns.acquire(timeout=PATIENCE)
-    try:
+    """While a page is drawn for somebody, or the part of it that follows the controls."""
+    if _mine.get() is not None:
         yield
-    finally:
-        if mine:
-            crowd().turns.release()
+        return
+    people = crowd()
+    with ExitStack() as mine:
+        if people.take_turn():
+            mine.callback(people.turns.release)
+        token = _mine.set(mine)
+        try:
+            yield
+        finally:
+            _mine.reset(token)
+
+
+def give_up_turn() -> None:
+    """Let others draw: what comes next takes long."""
+    if (mine := _mine.get()) is not None:
+        mine.close()
+
+
+def somebody_waits() -> bool:
+    """Whether somebody waits for a turn."""
+    return crowd().waiting > 0

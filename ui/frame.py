@@ -25,7 +25,8 @@ def run(page: StreamlitPage) -> None:
     """Run a page, and around that of an experiment its frame."""
     with crowd.drawn():
         if page.url_path in BY_NAME:
-            _experiment(page)
+            with crowd.turn():
+                _experiment(page)
         else:
             page.run()
 

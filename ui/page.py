@@ -6,16 +6,18 @@ A page opens with ``page = open_page(name)``, draws its charts with ``page.chart
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.elements.vega_charts import _convert_altair_to_vega_lite_spec
 
 from lab.contract import Settings
 from lab.evaluate import Outcome, load
-from ui import boot, charts, claims, controls, pins, running, share
+from ui import boot, charts, claims, controls, crowd, pins, running, share
 from ui.once import drawn_once, made_once
 
 # Seconds after the first chart: it is sent by itself, and the browser draws it before it gets the rest.
@@ -67,15 +69,17 @@ class Page:
             title = self.once(partial(_draw, chart, alt))
             self._drew(title, chart)
             return None
-        if isinstance(chart, partial):
-            chart = made_once(chart, running.version(self.name))
-        event = st.altair_chart(chart, width="stretch", alt=charts.described(chart, alt), **more)
-        self._drew(charts.title_of(chart), lambda: chart)
+        make = partial(_made, chart, alt)
+        made, called, spec = (
+            made_once(make, running.version(self.name)) if isinstance(chart, partial) else make()
+        )
+        event = st.vega_lite_chart(spec=deepcopy(spec), width="stretch", alt=called, **more)
+        self._drew(charts.title_of(made), lambda: made)
         return event
 
     def _drew(self, title: str, chart: Callable[[], Any]) -> None:
         self.drawn.append((title, chart))
-        if len(self.drawn) == 1:
+        if len(self.drawn) == 1 and not crowd.somebody_waits():
             time.sleep(HEAD_START)
 
     def once(self, draw: partial[Any]) -> Any:
@@ -116,6 +120,13 @@ def _draw(make: Callable[[], Any], alt: str) -> str:
     chart = make()
     st.altair_chart(chart, width="stretch", alt=charts.described(chart, alt))
     return charts.title_of(chart)
+
+
+def _made(chart: Any, alt: str) -> tuple[Any, str, dict[str, Any]]:
+    """A chart, what to call it, and what Streamlit would make of it at every run."""
+    chart = chart() if isinstance(chart, partial) else chart
+    called = charts.described(chart, alt)
+    return chart, called, _convert_altair_to_vega_lite_spec(chart)
 
 
 class NothingYet(Exception):

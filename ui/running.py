@@ -73,6 +73,7 @@ def compute(name: str, settings: Settings, again: bool = False, stoppable: bool 
             crowd.stand_aside()
         watch.note(live)
         if watch.due():
+            crowd.give_up_turn()
             context.run(watch.draw, fraction)
 
     def queued() -> None:
