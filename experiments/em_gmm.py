@@ -84,8 +84,7 @@ Begin = Literal["random", "k-means", "point"]
 
 CONVERGED = 1e-7  # nats: a run ends when a step changes the log-likelihood by no more
 SAME_END = 0.01  # nats: ends closer than this count as one
-TABLE_ROWS = 26_000  # of points and ellipses together, over all frames
-ELLIPSE = 41  # corners of a drawn ellipse, the first one repeated at the end
+TABLE_ROWS = 12_500  # of points and ellipses together, over all frames
 SWEEP_K = range(1, 9)
 SWEEP_STARTS = 4  # of these two from k-means
 SWEEP_STEPS = 150
@@ -766,7 +765,7 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
         data, start.pick([watched]), kind, floor, int(climbed.steps[watched]), part_of(tick, 0.6, 0.7)
     )
     path, last = followed.path, len(followed.log_likelihood)
-    kept = frames_to_keep(last, max(TABLE_ROWS // (len(data) + ELLIPSE * k), 4))
+    kept = frames_to_keep(last, max(TABLE_ROWS // (len(data) + k), 4))
     tick(0.7)
 
     final = path.pick([-1])
@@ -999,23 +998,27 @@ def _shown(frame: pd.DataFrame, column: str) -> tuple[Indices, Indices, Indices]
 
 
 def ellipses(result: Result, across: int, up: int, shown: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The components as ellipses of two standard deviations in two of the columns, one row a corner."""
+    """The components as ellipses of two standard deviations in two of the columns, one a row.
+
+    At the angle t an ellipse is at (``mean_x`` + ``cos_x`` cos t, ``mean_y`` + ``cos_y`` cos t + ``sin_y``
+    sin t): the mean plus twice the Cholesky factor of the covariance on the unit circle.
+    """
     at, first, last = _shown(frames(result) if shown is None else shown, "at")
     pair = np.array([across, up])
     means = result.means[at][..., pair]  # (P, K, 2)
-    spread = result.covariances[at][..., pair[:, None], pair]  # (P, K, 2, 2)
-    turn = np.linspace(0, 2 * np.pi, ELLIPSE)
-    curve = means[..., None] + 2 * np.linalg.cholesky(spread) @ np.stack([np.cos(turn), np.sin(turn)])
+    factor = 2 * np.linalg.cholesky(result.covariances[at][..., pair[:, None], pair])  # (P, K, 2, 2)
     size, k = means.shape[:2]
     return pd.DataFrame(
         {
-            "step": np.repeat(at, k * ELLIPSE),
-            "first_frame": np.repeat(first, k * ELLIPSE),
-            "last_frame": np.repeat(last, k * ELLIPSE),
-            "component": np.tile(np.repeat(np.arange(1, k + 1), ELLIPSE), size),
-            "corner": np.tile(np.arange(ELLIPSE), size * k),
-            "x": curve[:, :, 0].ravel(),
-            "y": curve[:, :, 1].ravel(),
+            "step": np.repeat(at, k),
+            "first_frame": np.repeat(first, k),
+            "last_frame": np.repeat(last, k),
+            "component": np.tile(np.arange(1, k + 1), size),
+            "mean_x": means[..., 0].ravel(),
+            "mean_y": means[..., 1].ravel(),
+            "cos_x": factor[..., 0, 0].ravel(),
+            "cos_y": factor[..., 1, 0].ravel(),
+            "sin_y": factor[..., 1, 1].ravel(),
         }
     )
 

@@ -14,6 +14,8 @@ from lab.numbers import number
 
 FRAME = "em_gmm_frame"
 NOW = f"datum.first_frame <= {FRAME} && {FRAME} <= datum.last_frame"
+CORNERS = 40  # of a drawn ellipse
+UNSEEN = 0.001  # a share of a colour: a screen shows steps of 1/255
 GREY = "#8590a0"  # readable on both themes
 INK, FAULT = " theory", " violation"  # the names these colours have on a scale of classes
 HALF = {"start": "start", "E": "E-step: points choose clouds", "M": "M-step: clouds move to points"}
@@ -41,26 +43,35 @@ def clouds(tables: dict[str, pd.DataFrame], rings: pd.DataFrame, columns: list[s
     """The points in the mixed colours of their components, with the ellipses, at the slider's half-step.
 
     One layer a component, with opacity r₁/r₁, r₂/(r₁ + r₂), r₃/(r₁ + r₂ + r₃) and so on: laid over each
-    other they add up to the colour Σ rₖcₖ exactly, in either theme.
+    other they add up to the colour Σ rₖcₖ, in either theme. Shares too small to be seen are left out.
     """
     points, count = tables["points"], int(rings.component.max())
     x, y = (around(c, f, points[n]) for c, f, n in zip((alt.X, alt.Y), "xy", columns, strict=True))
     at = points.assign(x=points[columns[0]], y=points[columns[1]])[["point", "x", "y", "label"]]
-    base = alt.Chart(tables["responsibilities"].merge(at, on="point")).transform_filter(NOW)
     tips = ["label:N", *(alt.Tooltip(f"r{k}:Q", format=".3f") for k in range(1, count + 1))]
     shape = alt.Shape("label:N", title=None, legend=alt.Legend(orient="top", symbolFillColor=GREY))
     colour = charts.classes("component:N", [str(k) for k in range(1, count + 1)], legend="")
-    chart = alt.layer()
+    layers = []
     for k in range(1, count + 1):
         so_far = "(" + " + ".join(f"datum.r{j}" for j in range(1, k + 1)) + ")"
-        layer = base.transform_calculate(component=f"'{k}'", o=f"{so_far} > 0 ? datum.r{k} / {so_far} : 0")
+        layer = alt.Chart().transform_filter(f"datum.r{k} > {UNSEEN}")
+        layer = layer.transform_calculate(component=f"'{k}'", o=f"datum.r{k} / {so_far}")
         layer = layer.encode(x=x, y=y, color=colour, shape=shape, tooltip=tips)
-        chart += layer.mark_point(filled=True, size=60).encode(opacity=alt.Opacity("o:Q", scale=None))
-    drawn = alt.Chart(rings.astype({"component": str})).transform_filter(NOW).encode(x=x, y=y, color=colour)
-    chart += drawn.mark_line(strokeWidth=2.5, clip=True).encode(order="corner:Q")
-    tags = drawn.transform_filter("datum.corner == 10").mark_text(
-        dy=-9, fontSize=14, fontWeight=700, clip=True
+        layers.append(layer.mark_point(filled=True, size=60).encode(opacity=alt.Opacity("o:Q", scale=None)))
+    # Both tables are cut down to the present half-step before anything else is done with them.
+    shares = tables["responsibilities"].merge(at, on="point")
+    dots = alt.layer(*layers, data=shares).transform_filter(NOW)
+    now = alt.Chart(rings.astype({"component": str})).transform_filter(NOW)
+    curves = now.transform_calculate(turn=f"sequence({CORNERS + 1})").transform_flatten(["turn"])
+    angle = f"datum.turn * {2 * np.pi / CORNERS}"
+    curves = curves.transform_calculate(
+        x=f"datum.mean_x + datum.cos_x * cos({angle})",
+        y=f"datum.mean_y + datum.cos_y * cos({angle}) + datum.sin_y * sin({angle})",
     )
+    curves = curves.mark_line(strokeWidth=2.5, clip=True).encode(x=x, y=y, color=colour, order="turn:Q")
+    tops = now.transform_calculate(x="datum.mean_x", y="datum.mean_y + datum.sin_y")
+    tags = tops.mark_text(dy=-9, fontSize=14, fontWeight=700, clip=True)
+    tags = tags.encode(x=x, y=y, color=colour, text="component:N")
     frames = tables["frames"]
     slider = charts.scrubber(FRAME, "half-step", len(frames) - 1, len(frames) - 1)
     says = frames.assign(text=[f"step {s}, {HALF[h]}" for s, h in zip(frames.step, frames.half, strict=True)])
@@ -69,7 +80,7 @@ def clouds(tables: dict[str, pd.DataFrame], rings: pd.DataFrame, columns: list[s
     )
     words = words.mark_text(align="left", baseline="top", fontSize=13)
     words = words.encode(text="text:N", x=alt.value(6), y=alt.value(6), color=colour)
-    return chart + tags.encode(text="component:N") + words
+    return dots + curves + tags + words
 
 
 @charts.drawing

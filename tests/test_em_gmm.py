@@ -288,8 +288,10 @@ def test_every_frame_shows_the_half_step_it_says(long):
 
 def test_ellipse_lies_two_standard_deviations_from_its_mean(result):
     drawn = em_gmm.ellipses(result, 0, 2)
-    last = drawn[(drawn.step == drawn.step.max()) & (drawn.component == 2)][["x", "y"]].to_numpy()
-    away = last - result.means[-1, 1, [0, 2]]
+    last = drawn[(drawn.step == drawn.step.max()) & (drawn.component == 2)].squeeze()
+    assert last[["mean_x", "mean_y"]].to_list() == result.means[-1, 1, [0, 2]].tolist()
+    t = np.linspace(0, 2 * np.pi, 40)
+    away = np.stack([last.cos_x * np.cos(t), last.cos_y * np.cos(t) + last.sin_y * np.sin(t)], axis=1)
     precision = np.linalg.inv(result.covariances[-1, 1][np.ix_([0, 2], [0, 2])])
     assert np.einsum("vi,ij,vj->v", away, precision, away) == pytest.approx(np.full(len(away), 4.0))
 
