@@ -67,6 +67,7 @@ from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, Tolerance, control, no_tick, seed_control
 from lab.data import digits
+from lab.memory import fixed
 
 Whole = NDArray[np.int64]
 MASKS = ("full", "causal", "sparse")
@@ -245,9 +246,7 @@ def random_scores(seed: int) -> tuple[Array, Array]:
         variance[at] = np.diagonal(scores, axis1=1, axis2=2).var(ddof=1)  # pairs that share nothing
         for form, scale in enumerate((1.0, 1 / sqrt(d))):
             top[form, at] = softmax(scores * scale).max(axis=-1).mean(axis=1)
-    for array in (variance, top):
-        array.flags.writeable = False
-    return variance, top
+    return fixed((variance, top))
 
 
 # --- Without comparing all pairs ----------------------------------------------------------------------

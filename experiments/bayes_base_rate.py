@@ -63,6 +63,7 @@ from scipy.special import bdtr, betaincinv, expit
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, Tolerance, control, no_tick, seed_control
 from lab.data import breast_cancer, digits
+from lab.memory import fixed, remembered
 
 MOST_TESTS = 4
 SHOWN_PEOPLE = 10_000
@@ -293,9 +294,7 @@ def fitted_score(reading: str) -> tuple[Array, Array]:
         mean, deviation = seen.mean(axis=0), seen.std(axis=0)
         weights = logistic_weights((seen - mean) / deviation, target[fold != held_out])
         score[fold == held_out] = (unseen - mean) / deviation @ weights[:-1] + weights[-1]
-    for array in (target, score):
-        array.flags.writeable = False
-    return target, score
+    return fixed((target, score))
 
 
 def alarms_of(score: Array, threshold: float) -> Array:
@@ -357,15 +356,12 @@ def examine(settings: Settings, tick: Tick) -> Tested:
         at_least += count_at_least(codes)
         shown = codes[:, :SHOWN_PEOPLE].copy() if start == 0 else shown
         tick(0.6 * min(1.0, (start + BLOCK) / settings.population))
-    for array in (at_least, shown):
-        array.flags.writeable = False
-    return Tested(at_least, shown, rng)
+    return fixed(Tested(at_least, shown, rng))
 
 
-@lru_cache(maxsize=8)
-def _tested(settings: Settings) -> list[Tested]:
-    """Where ``run`` keeps the population of these settings, empty at first."""
-    return []
+# Populations tested before: how many positives are asked for, and the real test, have no part in them.
+# 160 kB each.
+_tested: dict[Settings, Tested] = {}
 
 
 @cache
@@ -374,18 +370,14 @@ def _digit_events() -> tuple[Array, Array, Array, float, float]:
     label = digits()[1]
     even, low = label % 2 == 0, label < 5
     arrays = (np.bincount(label.astype(int)) / len(label), even.astype(float), low.astype(float))
-    for array in arrays:
-        array.flags.writeable = False
-    return *arrays, float(np.mean(even & low)), float(np.mean(even | low))
+    return *fixed(arrays), float(np.mean(even & low)), float(np.mean(even | low))
 
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
     """Test a population, count; then screen with a test that a classifier of tumours makes."""
-    # How many positives are asked for, and the real test, have no part in the population.
-    tested = _tested(settings.model_copy(update={"tests": 1, "reading": "all 30", "alarm": 0.5}))
-    if not tested:
-        tested.append(examine(settings, tick))
-    at_least, shown, rng = tested[0].at_least, tested[0].people, deepcopy(tested[0].rng)
+    key = settings.model_copy(update={"tests": 1, "reading": "all 30", "alarm": 0.5})
+    tested = remembered(_tested, key, 8, lambda: examine(settings, tick))
+    at_least, shown, rng = tested.at_least, tested.people, deepcopy(tested.rng)
     swept = sweep(rng, settings)
     hit, false_alarm = settings.sensitivity, 1 - settings.specificity
     k_hit, k_false = (in_a_row(rate, settings.tests, 0) for rate in (hit, false_alarm))

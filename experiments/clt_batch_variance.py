@@ -66,7 +66,7 @@ from scipy.special import bdtr, gammainc, ndtr, ndtri, pdtr
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 from lab.data import diabetes
-from lab.memory import remembered
+from lab.memory import fixed, remembered
 
 PATIENTS = 442
 BMI = 2  # the entry of the gradient that serves as a source: the body-mass index
@@ -169,9 +169,7 @@ def regression() -> tuple[Array, Array, Array]:
 def gradients_at(weights: Weights) -> Array:
     """Every patient's gradient (442, 11) at the start or at the least-squares solution."""
     design, target, best = regression()
-    gradients = per_example_gradients(design, target, best if weights == "fitted" else np.zeros_like(best))
-    gradients.setflags(write=False)
-    return gradients
+    return fixed(per_example_gradients(design, target, best if weights == "fitted" else np.zeros_like(best)))
 
 
 def per_example_gradients(design: Array, target: Array, weights: Array) -> Array:

@@ -59,7 +59,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from math import nan
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -67,15 +67,9 @@ from numpy.typing import NDArray
 
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
+from lab.memory import fixed, remembered
 
 Complex = NDArray[np.complex128]
-
-
-def _fixed(array: Any) -> Any:
-    """The array, read-only, because later runs share it."""
-    array.setflags(write=False)
-    return array
-
 
 WORKED = (4.0, 2.0, 1.0, 3.0)
 PRESETS = {
@@ -435,7 +429,7 @@ def club_iteration() -> tuple[Array, Array]:
     """Power iteration in the club (61, 34), and its tangent to the strongest eigenvector (61,)."""
     network = karate()[0]
     club = power_iteration(network, np.eye(34)[0], CLUB_STEPS)
-    return _fixed(club), _fixed(tangent(club, np.linalg.eigh(network).eigenvectors[:, -1]))
+    return fixed((club, tangent(club, np.linalg.eigh(network).eigenvectors[:, -1])))
 
 
 # --- The run ------------------------------------------------------------------------------------------
@@ -475,18 +469,18 @@ def _looked(a: float, b: float, c: float, d: float) -> Looked:
     both = (matrix, matrix[:, ::-1])
     parts = np.stack([turn_stretch_turn(m) for m in both])
     symmetric_kept, all_kept = kept_directions((matrix + matrix.T) / 2)
-    return Looked(
-        _fixed(kept), every, _fixed(stretch), _fixed(np.stack([turn_of(m, kept) for m in (matrix, -matrix)])),
-        _fixed(symmetric_kept[: 0 if all_kept else 2]), _fixed(parts),
-        _fixed(np.array([without_mirror(m, p) for m, p in zip(both, parts, strict=True)])),
-    )  # fmt: skip
+    return fixed(Looked(
+        kept, every, stretch, np.stack([turn_of(m, kept) for m in (matrix, -matrix)]),
+        symmetric_kept[: 0 if all_kept else 2], parts,
+        np.array([without_mirror(m, p) for m, p in zip(both, parts, strict=True)]),
+    ))  # fmt: skip
 
 
 @cache
 def _defective() -> tuple[Array, float]:
     """Eigenvectors of ``JORDAN`` (2, 2), and the condition number of those with ``NEARLY`` in the corner."""
     nearly = np.linalg.eig(JORDAN + NEARLY * np.array([[0, 0], [1, 0]])).eigenvectors
-    return _fixed(np.linalg.eig(JORDAN).eigenvectors), float(np.linalg.cond(nearly))
+    return fixed(np.linalg.eig(JORDAN).eigenvectors), float(np.linalg.cond(nearly))
 
 
 class Drawn(NamedTuple):
@@ -517,16 +511,14 @@ def draw(seed: int, draws: int, tick: Tick) -> Drawn:
     symmetric = (pool + pool.transpose(0, 2, 1)) / 2
     lams, q = np.linalg.eig(symmetric)
     left = symmetric - (q * lams[:, None]) @ q.transpose(0, 2, 1)
-    return Drawn(
-        _fixed(lams.astype(complex)), _fixed(q.transpose(0, 2, 1) @ q),
-        _fixed(np.linalg.norm(left, axis=(1, 2))), _fixed(np.array(share)), _fixed(cloud),
-    )  # fmt: skip
+    return fixed(Drawn(
+        lams.astype(complex), q.transpose(0, 2, 1) @ q, np.linalg.norm(left, axis=(1, 2)), np.array(share),
+        cloud,
+    ))  # fmt: skip
 
 
-@lru_cache(maxsize=8)
-def _drawn(seed: int, draws: int) -> list[Drawn]:
-    """Where ``run`` keeps its random matrices, empty at first: yours has no part in them."""
-    return []
+# Random matrices drawn before: yours has no part in them. 120 kB each.
+_drawn: dict[tuple[int, int], Drawn] = {}
 
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
@@ -544,10 +536,8 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     club, club_error = club_iteration()
     tick(0.2)
 
-    drawn = _drawn(settings.seed, settings.draws)
-    if not drawn:
-        drawn.append(draw(settings.seed, settings.draws, tick))
-    random = drawn[0]
+    key = (settings.seed, settings.draws)
+    random = remembered(_drawn, key, 8, lambda: draw(*key, tick))
     result = Result(
         settings, matrix, looked.kept, looked.every, looked.stretch, looked.turns, values, vectors,
         *_defective(), looked.symmetric_kept, random.symmetric_values, random.symmetric_gram,

@@ -75,6 +75,7 @@ from pydantic import field_validator
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, Tolerance, control, no_tick, seed_control
 from lab.data import digits, english, letters
+from lab.memory import fixed
 
 Indices = NDArray[np.int64]
 
@@ -297,9 +298,7 @@ def corpus(kind: str) -> tuple[Indices, tuple[str, ...], Indices]:
     text = letters(english())
     names, codes = np.unique(list(text) if kind == "letter" else text.split(), return_inverse=True)
     lengths = np.array([len(name) + (kind == "word") for name in names])
-    for array in (codes, lengths):
-        array.flags.writeable = False
-    return codes, tuple(map(str, names)), lengths
+    return fixed((codes, tuple(map(str, names)), lengths))
 
 
 def in_symbols(sentence: str, kind: str) -> tuple[str, ...]:

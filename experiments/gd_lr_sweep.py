@@ -62,6 +62,7 @@ from scipy.special import expit
 
 from lab import contract, data
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, exact, identity, no_tick, rounded
+from lab.memory import fixed
 
 Floats = NDArray[Any]  # float64, or float32 where the setting asks for it
 Loss = Literal["squared", "logistic"]
@@ -189,10 +190,7 @@ def problem(name: str, standardise: bool) -> tuple[Array, Array, Array]:
     features, target = data.diabetes() if name == "diabetes" else data.breast_cancer()
     label = (target > np.median(target)).astype(float) if name == "diabetes" else target
     features = spread_one(features) if standardise else features
-    found = features, spread_one(target) if standardise else target - target.mean(), label
-    for array in found:
-        array.setflags(write=False)
-    return found
+    return fixed((features, spread_one(target) if standardise else target - target.mean(), label))
 
 
 def mean_loss(loss: Loss, scores: Floats, y: Floats) -> Floats:

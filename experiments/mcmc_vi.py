@@ -78,7 +78,7 @@ from scipy.stats import rankdata
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 from lab.data import DIABETES_FEATURES, diabetes
-from lab.memory import keep, remembered
+from lab.memory import fixed, keep, remembered
 from lab.numbers import number
 
 CALIBRATING, REPEATS, SWEEP_CHAINS, MOST_CHAINS = 32, 96, 4, 4
@@ -457,9 +457,7 @@ def fit_mean_field(target: Target, mean: Array, sd: Array, most: int = 600) -> A
 @cache
 def fit_reference() -> Array:
     """Variances (2,) by VI for unit variances and ρ = 0.9: the same in every run."""
-    variances: Array = fit_mean_field(gaussian(0.9), np.array([1.0, -1.0]), np.ones(2))[-1, 3:] ** 2
-    variances.flags.writeable = False
-    return variances
+    return fixed(fit_mean_field(gaussian(0.9), np.array([1.0, -1.0]), np.ones(2))[-1, 3:] ** 2)
 
 
 # --- The run ------------------------------------------------------------------------------------------

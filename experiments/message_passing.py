@@ -73,6 +73,7 @@ from scipy.linalg import block_diag
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 from lab.cora import load_cora
+from lab.memory import fixed
 
 Integers = NDArray[np.integer[Any]]
 Flags = NDArray[np.bool_]
@@ -476,9 +477,7 @@ def cora_by_depth() -> tuple[Flags, Flags]:
     right = np.stack([right_on_test(scores([matrix] * k, words)) for k in CORA_LAYERS])
     unit = root @ sparse.diags(1 / np.sqrt(np.asarray(root.power(2).sum(axis=0)).ravel()))
     end = right_on_test(scores([unit.T, unit], words))
-    for array in (right, end):
-        array.flags.writeable = False
-    return right, end
+    return fixed((right, end))
 
 
 def sampled_mean(links: sparse.csr_matrix, size: int, rng: np.random.Generator) -> sparse.csr_matrix:
@@ -502,9 +501,7 @@ def cora_by_sample(seed: int) -> Flags:
     for size in (*CORA_SAMPLES, links.shape[0]):
         hops = [sampled_mean(links, size, rng) for _ in range(2)]
         rows.append(right_on_test(np.sum([scores(hops[:k], words) for k in range(3)], axis=0)))
-    right = np.stack(rows)
-    right.flags.writeable = False
-    return right
+    return fixed(np.stack(rows))
 
 
 def sample_moments(values: Array, draws: int, rng: np.random.Generator) -> Array:
@@ -666,9 +663,7 @@ def six_nodes() -> tuple[Array, Integers, Integers]:
     graphs = np.stack([graph for graph in atlas() if len(graph) == 6])
     colours = settle(graphs, np.zeros(graphs.shape[:2], dtype=int))
     refined, by_trees = classes(np.sort(colours, axis=1)), classes(tree_counts(graphs, TREE_NODES))
-    for array in (graphs, refined, by_trees):
-        array.flags.writeable = False
-    return graphs, refined, by_trees
+    return fixed((graphs, refined, by_trees))
 
 
 @cache

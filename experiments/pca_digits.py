@@ -39,6 +39,7 @@ import pandas as pd
 from lab import contract
 from lab.contract import Array, Challenge, Check, Claim, Tick, control, no_tick, seed_control
 from lab.data import digits
+from lab.memory import fixed
 
 SHARES = (0.80, 0.90, 0.95, 0.99)
 NEIGHBOUR_K = (1, 2, 3, 5, 7, 10, 15, 21, 29, 41, 64)
@@ -216,9 +217,7 @@ def lauchli(epsilon: float = 1e-9) -> Array:
 @lru_cache(maxsize=1)
 def unit_noise(seed: int) -> Array:
     """Standard normal noise (1797, 64): the same at every strength, read-only."""
-    noise = np.random.default_rng(seed).standard_normal(digits()[0].shape)
-    noise.setflags(write=False)
-    return noise
+    return fixed(np.random.default_rng(seed).standard_normal(digits()[0].shape))
 
 
 def with_noise(sigma: float, seed: int) -> Array:
@@ -247,13 +246,10 @@ def _analyse(centre: bool, standardise: bool) -> Analysis:
     data, mean, scale = prepare(digits()[0], centre, standardise)
     singular_values, components = by_svd(data)
     scores = data @ components.T
-    found = Analysis(
+    return fixed(Analysis(
         mean, scale, singular_values, components, *by_covariance(data), scores[:, :PLOTTED].copy(),
         np.sum(scores**2, axis=0), squared_errors(data, data, components),
-    )  # fmt: skip
-    for array in found:
-        array.setflags(write=False)
-    return found
+    ))  # fmt: skip
 
 
 @cache
@@ -270,9 +266,7 @@ def _denoised(sigma: float, seed: int) -> Array:
     """Error per pixel (65,) against the clean digits of noisy ones rebuilt from their own components."""
     pixels = digits()[0]
     noisy, mean, _ = prepare(with_noise(sigma, seed), True, False)
-    mse = squared_errors(noisy, pixels - mean, by_svd(noisy)[1]) / pixels.size
-    mse.setflags(write=False)
-    return mse
+    return fixed(squared_errors(noisy, pixels - mean, by_svd(noisy)[1]) / pixels.size)
 
 
 @cache

@@ -78,6 +78,7 @@ from lab.contract import (
     setting_error,
 )
 from lab.data import breast_cancer
+from lab.memory import fixed, remembered
 
 U = 2.0**-53  # unit roundoff of float64
 PER_DECADE = 24
@@ -329,17 +330,11 @@ def loss_hessian(X: Any, features: Array, w: Array) -> Array:
     return np.asarray(X.T @ (features * (p * (1 - p))[:, None]) / len(p))
 
 
-def _fixed(array: Array) -> Array:
-    """The array, read-only, because later runs share it."""
-    array.setflags(write=False)
-    return array
-
-
 @cache
 def standardised() -> tuple[Array, Array]:
     """The tumours: features with mean 0 and spread 1 (569, 30), and the label, 1 for benign."""
     X, y = breast_cancer()
-    return _fixed((X - X.mean(axis=0)) / X.std(axis=0)), y
+    return fixed((X - X.mean(axis=0)) / X.std(axis=0)), y
 
 
 def step_table(g: Array) -> list[tuple[str, str, Array, float]]:
@@ -515,13 +510,7 @@ def _drawn(seed: int) -> Drawn:
     u, v = rng.standard_normal((2, X.shape[1]))
     u /= np.linalg.norm(u)
     climbs, (leaving, end, left) = _climbs(X, y, rng), leave_saddle(rng)
-    return Drawn(_fixed(u), _fixed(v), climbs, (_fixed(leaving), end, left), rng)
-
-
-@lru_cache(maxsize=64)
-def _counted(seed: int, draws: int) -> list[Array]:
-    """Where ``run`` keeps the count of positive definite matrices, empty at first."""
-    return []
+    return fixed(Drawn(u, v, climbs, fixed((leaving, end, left)), rng))
 
 
 @lru_cache(maxsize=64)
@@ -544,10 +533,10 @@ def _loss(seed: int, x: float) -> dict[str, Any]:
         costs.append(meter.count[0])
     sizes = [loss_hessian(X[:, :k], X[:, :k], w[:k]).astype(np.float32).nbytes for k in HESSIAN_SIZES]
     return {
-        "gradient": _fixed(g), "hessian": _fixed(H), "loss_derivatives": _fixed(derivatives),
-        "remainder": _fixed(np.abs(left)), "loss_rows": n, "hessian_bytes": _fixed(np.array(sizes, float)),
-        "product": _fixed(hessian_product(X, w, v)), "product_full": _fixed(H @ v),
-        "costs": _fixed(np.array(costs, float)),
+        "gradient": fixed(g), "hessian": fixed(H), "loss_derivatives": fixed(derivatives),
+        "remainder": fixed(np.abs(left)), "loss_rows": n, "hessian_bytes": fixed(np.array(sizes, float)),
+        "product": fixed(hessian_product(X, w, v)), "product_full": fixed(H @ v),
+        "costs": fixed(np.array(costs, float)),
     }  # fmt: skip
 
 
@@ -561,9 +550,8 @@ def _climbs(X: Array, y: Array, rng: np.random.Generator) -> dict[str, Any]:
     steps = np.stack([step for _, _, step, _ in step_table(g)], axis=1)
     s, h = X @ np.hstack([random, steps]), 1e-3
     loss = [np.mean(np.logaddexp(0, t * s) - y[:, None] * t * s, axis=0) for t in (h, -h)]
-    climbs = (loss[0] - loss[1]) / (2 * h)
-    _fixed(climbs)
-    return {"start_gradient": _fixed(g), "climbs": climbs[:CLIMBERS], "steps": climbs[CLIMBERS:]}
+    climbs = fixed((loss[0] - loss[1]) / (2 * h))
+    return {"start_gradient": fixed(g), "climbs": climbs[:CLIMBERS], "steps": climbs[CLIMBERS:]}
 
 
 @cache
@@ -571,7 +559,7 @@ def _descent() -> tuple[Array, Array]:
     """``first_decrease`` on the tumours, at ``MULTIPLES``: no setting has a part in it."""
     X, y = standardised()
     arrived, excess = first_decrease(X, y - y.mean(), MULTIPLES)
-    return _fixed(arrived), _fixed(excess)
+    return fixed((arrived, excess))
 
 
 @cache
@@ -581,11 +569,24 @@ def _critical() -> dict[str, Any]:
     places = [(name, np.array(x), np.array(y)) for name, x, y in points]
     down = np.array([*AROUND, -np.pi / 2])
     return {
-        "eigenvalues": _fixed(np.array([np.linalg.eigvalsh(surface_hessian(*place)) for place in places])),
+        "eigenvalues": fixed(np.array([np.linalg.eigvalsh(surface_hessian(*place)) for place in places])),
         "by_walk": tuple(kind_by_walk(*point) for point in points),
-        "gradient_norms": _fixed(np.array([np.linalg.norm(surface_gradient(*place)) for place in places])),
+        "gradient_norms": fixed(np.array([np.linalg.norm(surface_gradient(*place)) for place in places])),
         "dip": float(height("x² + y³", 0.1 * np.cos(down), 0.1 * np.sin(down)).min()),
     }
+
+
+# Positive definite matrices counted before: the same wherever you stand.
+_counted: dict[tuple[int, int], Array] = {}
+
+
+def _count(seed: int, draws: int, tick: Tick) -> Array:
+    """How many of the random matrices of each size are positive definite."""
+    total, rng = np.zeros(LARGEST_N), deepcopy(_drawn(seed).rng)
+    for start in range(0, draws, CHUNK):
+        total += count_positive(min(CHUNK, draws - start), rng)
+        tick(0.5 + 0.49 * start / draws)
+    return fixed(total)
 
 
 def run(settings: Settings, tick: Tick = no_tick) -> Result:
@@ -598,14 +599,8 @@ def run(settings: Settings, tick: Tick = no_tick) -> Result:
     loss, (arrived, excess) = _loss(settings.seed, x), _descent()
     leaving, ridge_end, noisy_left = drawn.saddle
     tick(0.5)
-    counted = _counted(settings.seed, settings.draws)
-    if not counted:
-        total, rng = np.zeros(LARGEST_N), deepcopy(drawn.rng)
-        for start in range(0, settings.draws, CHUNK):
-            total += count_positive(min(CHUNK, settings.draws - start), rng)
-            tick(0.5 + 0.49 * start / settings.draws)
-        counted.append(_fixed(total))
-    positive = counted[0]
+    key = (settings.seed, settings.draws)
+    positive = remembered(_counted, key, 64, lambda: _count(*key, tick))
     best = predicted_best(derivatives, x)
     summary = {
         "slope": float(derivatives[1]),

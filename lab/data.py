@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from lab.contract import Array
+from lab.memory import fixed
 
 
 def _sklearn_folder() -> Path:
@@ -27,19 +28,12 @@ def _sklearn_file(name: str) -> Path:
     return _sklearn_folder() / "data" / name
 
 
-def _read_only(*arrays: Array) -> tuple[Array, ...]:
-    for array in arrays:
-        array.flags.writeable = False  # one cached copy serves every run
-    return arrays
-
-
 @cache
 def digits() -> tuple[Array, Array]:
     """1,797 scans of handwritten digits: pixels (1797, 64) from 0 to 16, and the digit of each (1797,)."""
     with gzip.open(_sklearn_file("digits.csv.gz")) as file:
         table = np.loadtxt(file, delimiter=",")
-    pixels, label = _read_only(table[:, :-1].copy(), table[:, -1].copy())
-    return pixels, label
+    return fixed((table[:, :-1].copy(), table[:, -1].copy()))
 
 
 @cache
@@ -53,8 +47,7 @@ def diabetes() -> tuple[Array, Array]:
     with gzip.open(_sklearn_file("diabetes_target.csv.gz")) as file:
         target = np.loadtxt(file)
     centred = raw - raw.mean(axis=0)
-    features, target = _read_only(centred / np.linalg.norm(centred, axis=0), target)
-    return features, target
+    return fixed((centred / np.linalg.norm(centred, axis=0), target))
 
 
 DIABETES_FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
@@ -62,8 +55,7 @@ DIABETES_FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s
 
 def _labelled_csv(name: str) -> tuple[Array, Array]:
     table = np.loadtxt(_sklearn_file(name), delimiter=",", skiprows=1)
-    features, label = _read_only(table[:, :-1].copy(), table[:, -1].copy())
-    return features, label
+    return fixed((table[:, :-1].copy(), table[:, -1].copy()))
 
 
 @cache
@@ -94,8 +86,7 @@ def photograph(name: Literal["china", "flower"]) -> Array:
 
     with Image.open(_sklearn_folder() / "images" / f"{name}.jpg") as image:
         colours = np.asarray(image.convert("RGB"), dtype=float) / 255
-    (grey,) = _read_only(colours @ np.array([0.2126, 0.7152, 0.0722]))
-    return grey
+    return fixed(colours @ np.array([0.2126, 0.7152, 0.0722]))
 
 
 @cache
