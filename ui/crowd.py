@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 import streamlit as st
 
-SIDE_BY_SIDE = 2  # pages that are drawn at the same time
+SIDE_BY_SIDE = 1  # page is drawn at a time, of those that do not take long
 PATIENCE = 2.0  # seconds to wait for one's turn at most
 STANDS_ASIDE = 0.1  # seconds that a training waits at most at each of its ticks
 
