@@ -16,7 +16,8 @@ boot.prepare()
 boot.heading(page.url_path)
 
 # On a fresh server this takes half a second. By now a browser has something to draw in the meantime.
-from ui.frame import run  # noqa: E402
+with boot.importing():
+    from ui.frame import run
 
 st.session_state["_routed"] = True
 run(page)

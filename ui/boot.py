@@ -4,6 +4,8 @@ Nothing here imports what computes or draws, so that a browser has work while a 
 """
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from functools import cache
 from pathlib import Path
@@ -12,10 +14,6 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from lab.catalogue import BY_NAME, CHAPTERS, EXPERIMENTS, MENU
-
-# Importing the libraries makes half a million objects, none of them garbage: by its default thresholds Python
-# would look through them again and again, a fifth of the time that importing takes.
-gc.set_threshold(50_000, 20, 20)
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
 
@@ -85,6 +83,19 @@ def _fetch_charts() -> str:
     wanted = ("ArrowVegaLiteChart", "embed", "vega-interpreter")
     modules = sorted(file.name for file in files if file.name.split(".")[0] in wanted)
     return f"<script>{' '.join(f'import(`./static/js/{name}`);' for name in modules)}</script>"
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """While libraries are imported: they make half a million objects and no garbage.
+
+    Python would look for some again and again, in a fifth of the time that importing takes.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def heading(name: str) -> None:
