@@ -24,15 +24,15 @@ def idle():
 
 
 @pytest.fixture
-def computed(monkeypatch):
-    """The ranks that svd_low_rank was computed at, and whether by the visitor who asked for it."""
+def computed(monkeypatch, seconds):
+    """The ranks that svd_low_rank was computed at, in ``seconds`` each, and whether a visitor waited."""
     seen: list[tuple[int, bool]] = []
     evaluate = running.evaluate
 
     def slow(name, settings, tick):
         seen.append((settings.k, threading.current_thread().name != "ahead"))
         outcome = evaluate(name, settings, tick)
-        object.__setattr__(outcome, "seconds", 1.0)  # long enough to be felt
+        object.__setattr__(outcome, "seconds", seconds)
         return outcome
 
     monkeypatch.setattr(running, "evaluate", slow)
@@ -41,6 +41,7 @@ def computed(monkeypatch):
     running._cached.clear()
 
 
+@pytest.mark.parametrize("seconds", [0.5])
 def test_after_one_step_of_a_slider_the_next_is_computed_while_nobody_waits(computed):
     slider = open_page("svd_low_rank").slider(key="svd_low_rank_k")
     start = slider.value
@@ -49,6 +50,14 @@ def test_after_one_step_of_a_slider_the_next_is_computed_while_nobody_waits(comp
     app.run().slider(key="svd_low_rank_k").set_value(start + 4).run()
     assert [k for k, _ in computed].count(start + 4) == 1
     assert (start + 4, True) not in computed
+
+
+@pytest.mark.parametrize("seconds", [0.001, 5.0])
+def test_what_is_quick_or_takes_long_is_not_computed_ahead(computed):
+    slider = open_page("svd_low_rank").slider(key="svd_low_rank_k")
+    slider.set_value(slider.value + 2).run()
+    assert not ahead._ahead().lock.locked()
+    assert all(for_a_visitor for _, for_a_visitor in computed)
 
 
 def test_what_is_computed_ahead_makes_way_for_what_is_wanted():

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from lab.contract import Settings, Tick, extra, grid
 from ui import crowd
 
-FELT = 0.02  # seconds: what takes less is computed when it is asked for
+# Seconds that are worth it. Less is computed when it is asked for; for more, who waits gets a progress bar.
+FELT, LONG = 0.02, 1.0
 PATIENCE = 2.0  # seconds to wait until all pages are drawn
 
 

@@ -203,7 +203,7 @@ def show(name: str, settings: Settings | None, problems: list[str]) -> Shown:
         return Shown(last_good(name), "These results belong to the last run that worked.")
     before = last_good(name)
     st.session_state["_last_good"] = outcome
-    if BY_NAME[name].kind == "instant" and before is not None and outcome.seconds > ahead.FELT:
+    if BY_NAME[name].kind == "instant" and before is not None and ahead.FELT < outcome.seconds < ahead.LONG:
         _ahead(name, ahead.next_step(before.settings, settings))
     return Shown(outcome)
 
