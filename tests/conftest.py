@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import sys
 from functools import cache
 
 import pytest
@@ -19,6 +20,12 @@ def outcome_of(name: str, seed: int | None = None, **settings) -> Outcome:
     if seed is not None:
         settings["seed"] = seed
     return evaluate(name, load(name).Settings(**settings))
+
+
+@pytest.fixture(autouse=True)
+def _main_module(monkeypatch):
+    """Put back the main module, which AppTest replaces and processes that a test starts would run."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture

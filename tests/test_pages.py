@@ -3,7 +3,6 @@
 import ast
 import base64
 import re
-import sys
 from io import BytesIO
 from itertools import cycle
 
@@ -62,11 +61,10 @@ def check(app: AppTest, name: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _checked(monkeypatch):
-    """Charts checked part by part, and the main module that AppTest replaces put back."""
+    """Charts are checked part by part."""
     forget()  # what an earlier test drew was perhaps not checked
     monkeypatch.setattr(schemapi, "DEBUG_MODE", True)
     monkeypatch.setattr(ui.page, "HEAD_START", 0)  # no browser waits
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     # Before each run AppTest searches all installed packages for components, as a server does once.
     monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
 
