@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from lab.memory import fixed
+
 Integers = NDArray[np.integer[Any]]
 
 ARCHIVE = Path(__file__).resolve().parent.parent / "experiments" / "data" / "cora.npz"
@@ -110,8 +112,7 @@ def from_arrays(arrays: dict[str, Integers]) -> Cora:
     links = np.unique(np.sort(citations, axis=1), axis=0)
     parts = [np.flatnonzero(arrays["split"] == code) for code in (1, 2, 3)]
     label = arrays["label"].astype(np.int64)
-    for array in (words.data, words.indices, words.indptr, citations, links, label, *parts):
-        array.flags.writeable = False
+    fixed((words.data, words.indices, words.indptr, citations, links, label, *parts))
     return Cora(arrays["paper"], label, words, citations, links, *parts)
 
 

@@ -46,9 +46,9 @@ def next_step(before: Settings, now: Settings) -> Settings | None:
     if info.annotation not in (int, float):
         return None
     if extra(info, "log"):
-        values = dict(enumerate(grid(info)))
-        at = {value: place for place, value in values.items()}
-        value = values.get(2 * at[b] - at[a])
+        values = grid(info)
+        place = 2 * values.index(b) - values.index(a)
+        value = values[place] if 0 <= place < len(values) else None
     else:
         value = 2 * b - a
     try:

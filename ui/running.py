@@ -204,13 +204,10 @@ def show(name: str, settings: Settings | None, problems: list[str]) -> Shown:
     before = last_good(name)
     st.session_state["_last_good"] = outcome
     if BY_NAME[name].kind == "instant" and before is not None and ahead.FELT < outcome.seconds < ahead.LONG:
-        _ahead(name, ahead.next_step(before.settings, settings))
+        then = ahead.next_step(before.settings, settings)
+        if then is not None:
+            ahead.begin((name, then), lambda tick: _cached(name, version(name), then, tick, lambda: None))
     return Shown(outcome)
-
-
-def _ahead(name: str, settings: Settings | None) -> None:
-    if settings is not None:
-        ahead.begin((name, settings), lambda tick: _cached(name, version(name), settings, tick, lambda: None))
 
 
 def failure(name: str, settings: Settings, error: Exception) -> None:
