@@ -2,11 +2,11 @@
 
     python -m benchmarks.browser [--only NAME] [--moves 40] [--starts 3] [--seconds 30] [--out FOLDER]
 
-The bare page draws the main chart of the page it is compared with: the same specification and tables, made
-beforehand at two settings, behind one slider. For the sliders there are two of it: one computes the result at
-each move, as any page has to, and one computes nothing at all, which nobody can be faster than. All are
-measured in turn, in one run, on servers that this starts itself and ends. Needs a Chromium ($CHROMIUM or on
-the path). Writes ``browser.md`` into FOLDER.
+The bare page (``benchmarks/bare.py``) draws the main chart of the page it is compared with, from numbers that
+were computed beforehand at two settings, behind one slider. For the sliders there are three of it, of which
+the last does nothing but send what was made before: nobody can be faster. All are measured in turn, in one
+run, on servers that this starts itself and ends. Needs a Chromium ($CHROMIUM or on the path). Writes
+``browser.md`` into FOLDER.
 """
 
 import os
@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import click
 import numpy as np
@@ -33,6 +34,8 @@ import pyarrow as pa
 from playwright.sync_api import Browser, Page, sync_playwright
 from streamlit.testing.v1 import AppTest
 
+import ui.page
+from benchmarks.bare import Saver
 from benchmarks.visitors import Visitor, memory
 from lab.catalogue import EXPERIMENTS
 from lab.evaluate import ROOT, versions
@@ -40,41 +43,8 @@ from tests.browser import conftest
 from tests.browser.conftest import served
 
 INSTANT = [row.name for row in EXPERIMENTS if row.kind == "instant"]
-FRONT_DOOR = ROOT / "streamlit_app.py"
-
-# A page as bare as can be: Altair is imported, as by everyone who draws with it, but made its chart before.
-BARE = """
-import json
-from pathlib import Path
-
-import altair
-import pyarrow as pa
-import streamlit as st
-
-st.set_page_config(layout="wide")
-HERE = Path(__file__).parent
-
-
-@st.cache_resource
-def chart(name, which):
-    made = json.loads((HERE / f"{name}_{which}.json").read_text())
-    frames = {t: pa.ipc.open_stream((HERE / f"{t}.arrow").read_bytes()).read_pandas() for t in made["tables"]}
-    return {**made["spec"], "datasets": frames}, made["alt"]
-
-
-page, field = st.query_params["page"], st.query_params.get("field")
-if field:
-    from lab.evaluate import evaluate, load
-
-    low, high, step, start = (float(number) for number in st.query_params["grid"].split(","))
-    value = st.slider(field, low, high, start, step, key="bare_k")
-    evaluate(page, load(page).Settings(**{field: value}))
-    k = round((value - low) / step)
-else:
-    k = st.slider("k", 0, 1000, 500, key="bare_k")
-spec, alt = chart(page, k % 2)
-st.vega_lite_chart(spec, width="stretch", alt=alt)
-"""
+FRONT_DOOR, BARE = ROOT / "streamlit_app.py", ROOT / "benchmarks" / "bare.py"
+WAYS = {"makes": "makes its chart", "hands": "chart made before", "sends": "only sends"}  # of the bare page
 
 # From the key press to the last change inside the first chart's picture before 100 ms of rest.
 WATCH = """() => {
@@ -143,16 +113,15 @@ class Slider:
 
 def prepared(name: str, folder: Path) -> Slider | None:
     """Find the slider, and write the main chart at two of its values; None where no slider changes it."""
-    app = AppTest.from_file(str(FRONT_DOOR), default_timeout=120).switch_page(f"pages/{name}.py").run()
-    before = main_chart(app)
+    app = AppTest.from_file(str(FRONT_DOOR), default_timeout=120).switch_page(f"pages/{name}.py")
+    before = main_chart(app, app)
     for found in [s for s in app.slider if s.key and s.key.startswith(f"{name}_")]:
         start, step = found.value, found.step
         other = start + step if start + step <= found.max else start - step
-        found.set_value(other).run()
-        after = main_chart(app)
-        if picture(after) != picture(before):
-            for which, chart in enumerate((before, after)):
-                write_chart(chart, folder, f"{name}_{which}")
+        after = main_chart(app, found.set_value(other))
+        if picture(after[0]) != picture(before[0]):
+            for which, (chart, recipe) in enumerate((before, after)):
+                write_chart(chart, recipe, folder, f"{name}_{which}")
             return Slider(name, found.key, found.min, found.max, step, start)
         found.set_value(start).run()
     return None
@@ -168,13 +137,24 @@ def picture(chart: Any) -> tuple[str, list[str]]:
     return re.sub(r'"name": "[0-9a-f]{32}"', "", json.dumps(spec)), tables
 
 
-def main_chart(app: AppTest) -> Any:
-    """What the server sends of a page's first chart."""
-    return app.get("vega_lite_chart")[0].proto
+def main_chart(app: AppTest, moved: Any) -> tuple[Any, tuple[Any, str]]:
+    """Run, and give of the page's first chart what the server sends, and what the page draws it by."""
+    recipes: list[tuple[Any, str]] = []
+    draw = ui.page.Page.chart
+
+    def watched(page: ui.page.Page, chart: Any, alt: str, **more: Any) -> Any:
+        recipes.append((chart, alt))
+        return draw(page, chart, alt, **more)
+
+    with mock.patch.object(ui.page.Page, "chart", watched):
+        moved.run()
+    return app.get("vega_lite_chart")[0].proto, recipes[0]
 
 
-def write_chart(chart: Any, folder: Path, stem: str) -> None:
+def write_chart(chart: Any, recipe: tuple[Any, str], folder: Path, stem: str) -> None:
     """The chart as files that the bare page reads."""
+    with (folder / f"{stem}.pickle").open("wb") as file:
+        Saver(file).dump(recipe)
     for table in chart.datasets:
         frame = pa.ipc.open_stream(table.data.data)
         with pa.ipc.new_stream(str(folder / f"{table.name}.arrow"), frame.schema) as stream:
@@ -198,7 +178,7 @@ def chromium() -> Iterator[Browser]:
 def start(folder: Path, starts: int, page: str = "pca_digits") -> list[str]:
     """From ``streamlit run`` to the first chart in a browser that has never seen the page."""
     prepared(page, folder)
-    ways = {"ours": (FRONT_DOOR, f"/{page}"), "bare": (folder / "bare.py", f"/?page={page}")}
+    ways = {"ours": (FRONT_DOOR, f"/{page}"), "bare": (BARE, f"/?folder={folder}&page={page}&way=sends")}
     seconds: dict[str, list[float]] = {who: [] for who in ways}
     with chromium() as browser:
         for _ in range(starts + 1):  # the first of each fills the disk's cache and is not counted
@@ -258,41 +238,33 @@ class Mover:
 
 
 def slider(folder: Path, moves: int, pages: tuple[str, ...]) -> list[str]:
-    """From the key to the new chart, on every page and its two bare pages, in turn."""
-    lines = [
-        "| page | slider | p50, ms | p95, ms | bare, computing: p50 | times | made before: p50 | times |",
-        "| --- " * 8 + "|",
-    ]
+    """From the key to the new chart, on every page and its bare pages, in turn."""
+    heads = ["page", "slider", "p50, ms", "p95, ms"]
+    heads += [head for way in WAYS.values() for head in (f"bare, {way}: p50", "times")]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     found = {name: prepared(name, folder) for name in pages or INSTANT}
-    bare_door = folder / "bare.py"
-    with served(folder / "log") as (url, _), served(folder / "bare_log", str(bare_door)) as (bare, _):
+    with served(folder / "log") as (url, _), served(folder / "bare_log", str(BARE)) as (bare, _):
         for name, control in found.items():
             if control is None:
-                lines.append(f"| {name} | none changes the main chart | | | | | | |")
+                lines.append(f"| {name} | none changes the main chart |")
                 continue
-            grid = f"{control.low},{control.high},{control.step},{control.start}"
             with chromium() as browser:
-                movers = [
-                    Mover(browser, f"{url}/{name}", control.key),
-                    Mover(browser, f"{bare}/?page={name}&field={control.field}&grid={grid}", "bare_k"),
-                    Mover(browser, f"{bare}/?page={name}", "bare_k"),
-                ]
+                addresses = [f"{bare}/?folder={folder}&page={name}&way={way}" for way in WAYS]
+                movers = [Mover(browser, f"{url}/{name}", control.key)]
+                movers += [Mover(browser, address, "bare_k") for address in addresses]
                 for _ in range(moves):
                     for mover in movers:
                         mover.move()
             if min(len(mover.taken) for mover in movers) < moves / 2:
-                lines.append(
-                    f"| {name} | {control.field} | no new chart seen in half of the moves | | | | | |"
-                )
+                lines.append(f"| {name} | {control.field} | no new chart seen in half of the moves |")
                 click.echo(f"{name}: missed {[mover.missed for mover in movers]} of {moves}")
                 continue
-            p50, computes, made = (statistics.median(mover.taken) for mover in movers)
-            p95 = np.quantile(movers[0].taken, 0.95)
-            row = f"{p50:.0f} | {p95:.0f} | {computes:.0f} | {p50 / computes:.2f}"
-            row += f" | {made:.0f} | {p50 / made:.2f}"
-            lines.append(f"| {name} | {control.field} | {row} |")
-            click.echo(f"{name}: {row}")
-    return [*lines, "", "Wanted: at most 1.5 times bare."]
+            p50, *bares = (statistics.median(mover.taken) for mover in movers)
+            cells = [f"{p50:.0f}", f"{np.quantile(movers[0].taken, 0.95):.0f}"]
+            cells += [cell for ms in bares for cell in (f"{ms:.0f}", f"{p50 / ms:.2f}")]
+            lines.append(f"| {name} | {control.field} | {' | '.join(cells)} |")
+            click.echo(f"{name}: {' | '.join(cells)}")
+    return [*lines, "", f"Wanted: at most 1.5 times the bare page that {WAYS['makes']}."]
 
 
 # --- 3c: twenty people --------------------------------------------------------------------------------
@@ -413,7 +385,6 @@ def main(
     parts: list[str] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "bare.py").write_text(BARE)
         works = {
             "start": lambda: start(folder, starts), "slider": lambda: slider(folder, moves, pages),
             "people": lambda: people(folder, seconds, pages or ("pca_digits",)),
