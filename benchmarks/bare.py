@@ -2,9 +2,10 @@
 
     streamlit run benchmarks/bare.py, then /?folder=FOLDER&page=NAME&way=WAY
 
-It computes nothing: the numbers of the chart at two settings lie in FOLDER. WAY is what it does at each move:
-``makes`` makes the chart with Altair as it comes and hands it to Streamlit, as everybody's page does;
-``hands`` made it before and hands it over; ``sends`` made before what Streamlit makes of it, and only sends it.
+It computes nothing: the numbers of the chart at two settings lie in FOLDER. WAY is what it does at each
+move: ``makes`` makes the chart with Altair as it comes and hands it to Streamlit, as everybody's page does;
+``hands`` made it before and hands it over; ``sends`` made before what Streamlit makes of it, and only sends
+that.
 """
 
 import inspect
@@ -81,7 +82,8 @@ made_before = st.cache_resource(make)
 def specification(folder: Path, page: str, which: int) -> tuple[dict[str, Any], str]:
     """What Streamlit makes of the chart, and its name."""
     made = json.loads((folder / f"{page}_{which}.json").read_text())
-    frames = {t: pa.ipc.open_stream((folder / f"{t}.arrow").read_bytes()).read_pandas() for t in made["tables"]}
+    files = {table: (folder / f"{table}.arrow").read_bytes() for table in made["tables"]}
+    frames = {table: pa.ipc.open_stream(file).read_pandas() for table, file in files.items()}
     return {**made["spec"], "datasets": frames}, made["alt"]
 
 

@@ -28,6 +28,17 @@ def _main_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
+@pytest.fixture(autouse=True)
+def _nothing_ahead():
+    """Give up what a page began to draw ahead, before another test changes what that needs."""
+    yield
+    if "ui.ahead" in sys.modules:
+        from ui.ahead import make_way, rest
+
+        make_way(None)
+        rest()
+
+
 @pytest.fixture
 def outcome():
     return outcome_of

@@ -2,7 +2,9 @@
 
 import ast
 import base64
+import pickle
 import re
+from functools import partial
 from io import BytesIO
 from itertools import cycle
 
@@ -22,7 +24,7 @@ from lab.catalogue import BY_NAME
 from lab.contract import Check, Claim, bounds, choices
 from lab.evaluate import ROOT, load
 from tests.conftest import outcome_of
-from ui import frame, lighter
+from ui import frame, lighter, once
 from ui.once import forget
 
 NAMES = list(BY_NAME)
@@ -199,6 +201,23 @@ def test_what_one_visitor_drew_is_repeated_for_the_next():
         visitor = AppTest.from_function(script, args=(made, text)).run()
         assert [m.value for m in visitor.markdown] == [text]
     assert made == ["one", "another"]
+
+
+def test_drawings_of_equal_things_have_one_name():
+    frame = pd.DataFrame({"x": [1.0, 2.0], "word": ["yes", "no"]})
+    words = ["word", "yes"]
+
+    def name(*things):
+        return once._name(partial(name_of_nothing, *things), "")
+
+    assert name(frame, words) == name(*pickle.loads(pickle.dumps((frame, words))))
+    assert name(words, words) == name(words, ["word", "yes"])
+    assert name(np.eye(3)[:, ::2]) == name(np.eye(3)[:, ::2].copy())
+    assert name(frame) != name(frame.assign(x=[1.0, 3.0]))
+
+
+def name_of_nothing(*things):
+    raise AssertionError
 
 
 @pytest.mark.parametrize("name", NAMES)

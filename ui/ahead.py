@@ -1,30 +1,36 @@
-"""The next value of a slider, computed before it is asked for: after one step most people take another.
+"""The next value of a slider, drawn before it is asked for: after one step most people take another.
 
-While somebody looks at a result that took long enough to be felt, and nobody is being served, the server
-computes what comes next in the same direction. It gives that up as soon as something else is wanted.
+While somebody looks at a result and nobody is being served, the server runs the page at what comes next in
+the same direction, for a visitor who is not there. What that computes and draws is remembered, as for
+everybody. It is given up as soon as something else is wanted.
 """
 
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
+from copy import copy
+from dataclasses import replace
 
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.navigation.page import StreamlitPage
+from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
+from streamlit.runtime.state import SafeSessionState, SessionState
 
-from lab.contract import Settings, Tick, extra, grid
+from lab.contract import Settings, extra, grid
+from lab.evaluate import Outcome
 from ui import crowd
 
-# Seconds that are worth it. Less is computed when it is asked for; for more, who waits gets a progress bar.
-FELT, LONG = 0.02, 1.0
+LONG = 1.0  # seconds: who waits for more gets a progress bar
 PATIENCE = 2.0  # seconds to wait until all pages are drawn
+CALM = 0.06  # seconds in which nobody may want anything: among many people there is no time to get ahead
 
 
-class Unwanted(Exception):
+class Unwanted(BaseException):
     """Raised in a run that nobody waits for when somebody waits for another."""
 
 
 class Ahead:
-    """What is being computed ahead: one thing at a time on a server."""
+    """What is being done ahead: one thing at a time on a server."""
 
     def __init__(self) -> None:
         """Nothing yet."""
@@ -57,34 +63,66 @@ def next_step(before: Settings, now: Settings) -> Settings | None:
         return None
 
 
-def begin(what: Hashable, compute: Callable[[Tick], Any]) -> None:
-    """Compute ``what`` when all pages are drawn, unless something is being computed ahead already."""
+def draw_next(page: StreamlitPage, before: Outcome | None, now: Outcome | None) -> None:
+    """After a step from one outcome to another: run the page at the settings after another step."""
+    if before is None or now is None or before.name != now.name or now.seconds > LONG:
+        return
+    then = next_step(before.settings, now.settings)
+    seen = get_script_run_ctx()
+    if then is None or seen is None:
+        return
+    # With what the visitor has chosen to look at, and has pinned.
+    chosen = {k: v for k, v in st.session_state.items() if f"{now.name}_view_" in str(k) or k == "_pins"}
+    state = SessionState()
+    for key, value in {**chosen, "_routed": True, f"_{now.name}_now": (then, [])}.items():
+        state[str(key)] = value
+
+    def run(check: Callable[[], None]) -> None:
+        unseen = replace(
+            seen, session_id="ahead", session_state=SafeSessionState(state, check),
+            _enqueue=lambda message: check(), fragment_ids_this_run=None, cursors={},
+            shared=type(seen.shared)(), gather_usage_stats=False,
+        )  # fmt: skip
+        add_script_run_ctx(ctx=unseen)
+        copy(page).run()
+
+    begin((now.name, then), run)
+
+
+def begin(what: Hashable, run: Callable[[Callable[[], None]], None]) -> None:
+    """Do ``what`` when all pages are drawn, unless something is being done ahead already.
+
+    ``run`` is given a function to call now and then, which raises ``Unwanted``.
+    """
     ahead = _ahead()
     if ahead.lock.acquire(blocking=False):
         ahead.what = what
         ahead.unwanted.clear()
-        threading.Thread(
-            target=_compute, args=(ahead, crowd.crowd(), compute), name="ahead", daemon=True
-        ).start()
+        threading.Thread(target=_run, args=(ahead, crowd.crowd(), run), name="ahead", daemon=True).start()
 
 
-def _compute(ahead: Ahead, people: crowd.Crowd, compute: Callable[[Tick], Any]) -> None:
-    def tick(fraction: float, /, **live: float) -> None:
+def _run(ahead: Ahead, people: crowd.Crowd, run: Callable[[Callable[[], None]], None]) -> None:
+    def check() -> None:
         if ahead.unwanted.is_set():
             raise Unwanted
 
     try:
-        if people.all_drawn.wait(PATIENCE):
-            tick(0)
-            compute(tick)
-    except Exception:  # whoever asks for it computes it again, and is told what is wrong
+        if people.all_drawn.wait(PATIENCE) and not ahead.unwanted.wait(CALM):
+            run(check)
+    except (Unwanted, Exception):  # whoever asks for it runs it again, and is told what is wrong
         return
     finally:
         ahead.lock.release()
 
 
 def make_way(what: Hashable) -> None:
-    """``what`` is wanted now: anything else that is being computed ahead is not."""
+    """``what`` is wanted now: anything else that is being done ahead is not."""
     ahead = _ahead()
     if ahead.what != what:
         ahead.unwanted.set()
+
+
+def rest() -> None:
+    """Wait until nothing is being done ahead (for tests)."""
+    with _ahead().lock:
+        return

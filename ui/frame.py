@@ -14,7 +14,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from lab.catalogue import BY_NAME, EXPERIMENTS
 from lab.evaluate import Outcome, load
-from ui import challenges, controls, crowd, pins, running, seeds, share
+from ui import ahead, challenges, controls, crowd, pins, running, seeds, share
 from ui.page import NothingYet
 
 # Streamlit keeps the pictures of a page until all of it has run again.
@@ -40,8 +40,11 @@ def _experiment(page: StreamlitPage) -> None:
     controls.sidebar(name, module.Settings)
 
     def results() -> None:
+        before = running.last_good(name)
         with suppress(NothingYet):
             copy(page).run()  # a page runs once, its copy once more
+            if instant:
+                ahead.draw_next(page, before, running.last_good(name))
 
     def results_alone() -> None:
         st.session_state["_routed"] = True

@@ -5,6 +5,7 @@ the charts of a page only those are drawn anew that the moved control changed, f
 """
 
 import hashlib
+import io
 import pickle
 from collections.abc import Callable
 from functools import partial
@@ -38,7 +39,13 @@ def _made(name: str, _make: Callable[[], Any]) -> Any:
 
 
 def _name(thing: partial[Any], version: str) -> str:
-    return version + hashlib.sha256(pickle.dumps(_content(thing))).hexdigest()
+    written = io.BytesIO()
+    pickler = pickle.Pickler(written, protocol=4)
+    # Equal things are equal, whether they are one object or several, and however an array lies in memory:
+    # a result that was computed a moment ago differs in that from the same one out of the cache.
+    pickler.fast = True
+    pickler.dump(_content(thing))
+    return version + hashlib.sha256(written.getbuffer()).hexdigest()
 
 
 def _content(thing: Any) -> Any:

@@ -201,12 +201,7 @@ def show(name: str, settings: Settings | None, problems: list[str]) -> Shown:
     except Exception as error:
         failure(name, settings, error)
         return Shown(last_good(name), "These results belong to the last run that worked.")
-    before = last_good(name)
     st.session_state["_last_good"] = outcome
-    if BY_NAME[name].kind == "instant" and before is not None and ahead.FELT < outcome.seconds < ahead.LONG:
-        then = ahead.next_step(before.settings, settings)
-        if then is not None:
-            ahead.begin((name, then), lambda tick: _cached(name, version(name), then, tick, lambda: None))
     return Shown(outcome)
 
 
