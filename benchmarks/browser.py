@@ -41,6 +41,7 @@ from lab.catalogue import EXPERIMENTS
 from lab.evaluate import ROOT, versions
 from tests.browser import conftest
 from tests.browser.conftest import served
+from ui import ahead
 
 INSTANT = [row.name for row in EXPERIMENTS if row.kind == "instant"]
 FRONT_DOOR, BARE = ROOT / "streamlit_app.py", ROOT / "benchmarks" / "bare.py"
@@ -146,6 +147,7 @@ def main_chart(app: AppTest, moved: Any) -> tuple[Any, tuple[Any, str]]:
         recipes.append((chart, alt))
         return draw(page, chart, alt, **more)
 
+    ahead.rest()  # which would draw in between
     with mock.patch.object(ui.page.Page, "chart", watched):
         moved.run()
     return app.get("vega_lite_chart")[0].proto, recipes[0]

@@ -62,23 +62,29 @@ def test_a_page_has_one_turn_and_gives_it_up_for_what_takes_long():
 
 
 def test_who_waits_for_a_turn_is_known_and_gets_it():
-    people, drawn = crowd.crowd(), threading.Event()
+    people, drawn, hurry = crowd.crowd(), threading.Event(), []
 
     def draw():
         with crowd.turn():
+            hurry.append(not crowd.in_no_hurry())
+            people.waiting += 1
+            hurry.append(not crowd.in_no_hurry())
+            people.waiting -= 1
             drawn.set()
 
     for _ in range(crowd.SIDE_BY_SIDE):
         people.take_turn()
     visitor = threading.Thread(target=draw)
     visitor.start()
-    while not crowd.somebody_waits():
+    while not people.waiting:
         time.sleep(0.001)
     assert not drawn.is_set()
     people.turns.release()
     visitor.join(5)
     assert drawn.is_set()
-    assert not crowd.somebody_waits()
+    assert not people.waiting
+    assert hurry == [False, True]
+    assert not crowd.in_no_hurry()  # nothing is drawn for anybody here
 
 
 @pytest.mark.parametrize(("name", "trains"), [("optimizer_race", True), ("pca_digits", False)])

@@ -22,7 +22,7 @@ from ui import crowd
 
 LONG = 1.0  # seconds: who waits for more gets a progress bar
 PATIENCE = 2.0  # seconds to wait until all pages are drawn
-CALM = 0.06  # seconds in which nobody may want anything: among many people there is no time to get ahead
+CALM = 0.03  # seconds in which nobody may want anything: among many people there is no time to get ahead
 
 
 class Unwanted(BaseException):
@@ -123,6 +123,6 @@ def make_way(what: Hashable) -> None:
 
 
 def rest() -> None:
-    """Wait until nothing is being done ahead (for tests)."""
+    """Wait until nothing is being done ahead (for tests and benchmarks)."""
     with _ahead().lock:
         return

@@ -100,6 +100,6 @@ def give_up_turn() -> None:
         mine.close()
 
 
-def somebody_waits() -> bool:
-    """Whether somebody waits for a turn."""
-    return crowd().waiting > 0
+def in_no_hurry() -> bool:
+    """Whether this is drawn for somebody while nobody else waits for a turn."""
+    return _mine.get() is not None and crowd().waiting == 0

@@ -21,7 +21,7 @@ from ui import boot, charts, claims, controls, crowd, pins, running, share
 from ui.once import drawn_once, made_once
 
 # Seconds after the first chart: it is sent by itself, and the browser draws it before it gets the rest.
-HEAD_START = 0.03
+HEAD_START = 0.06
 
 
 class Page:
@@ -79,7 +79,7 @@ class Page:
 
     def _drew(self, title: str, chart: Callable[[], Any]) -> None:
         self.drawn.append((title, chart))
-        if len(self.drawn) == 1 and not crowd.somebody_waits():
+        if len(self.drawn) == 1 and crowd.in_no_hurry():
             time.sleep(HEAD_START)
 
     def once(self, draw: partial[Any]) -> Any:
