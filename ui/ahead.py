@@ -80,7 +80,7 @@ def draw_next(page: StreamlitPage, before: Outcome | None, now: Outcome | None) 
     def run(check: Callable[[], None]) -> None:
         unseen = replace(
             seen, session_id="ahead", session_state=SafeSessionState(state, check),
-            _enqueue=lambda message: check(), fragment_ids_this_run=None, cursors={},
+            _enqueue=lambda message: check(), yield_check=check, fragment_ids_this_run=None, cursors={},
             shared=type(seen.shared)(), gather_usage_stats=False,
         )  # fmt: skip
         add_script_run_ctx(ctx=unseen)
