@@ -89,12 +89,15 @@ def _fetch_charts() -> str:
 def importing() -> Iterator[None]:
     """While libraries are imported: they make half a million objects and no garbage.
 
-    Python would look for some again and again, in a fifth of the time that importing takes.
+    Python would look for some again and again, in a fifth of the time that importing takes. And later it
+    would look through all of them every few seconds, while everybody waits: so they are taken out, once.
     """
     gc.disable()
     try:
         yield
     finally:
+        if not gc.get_freeze_count():
+            gc.freeze()
         gc.enable()
 
 
