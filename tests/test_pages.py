@@ -25,7 +25,6 @@ from lab.contract import Check, Claim, bounds, choices
 from lab.evaluate import ROOT, load
 from tests.conftest import outcome_of
 from ui import frame, lighter, once
-from ui.once import forget
 
 NAMES = list(BY_NAME)
 
@@ -64,7 +63,7 @@ def check(app: AppTest, name: str) -> None:
 @pytest.fixture(autouse=True)
 def _checked(monkeypatch):
     """Charts are checked part by part."""
-    forget()  # what an earlier test drew was perhaps not checked
+    once.forget()  # what an earlier test drew was perhaps not checked
     monkeypatch.setattr(schemapi, "DEBUG_MODE", True)
     monkeypatch.setattr(ui.page, "HEAD_START", 0)  # no browser waits
     # Before each run AppTest searches all installed packages for components, as a server does once.
@@ -89,7 +88,7 @@ def test_the_charts_are_those_that_altair_makes_by_itself(name, monkeypatch):
     ours = specs(app)
     for (place, part), heavy in lighter.HEAVY.items():
         monkeypatch.setattr(place, part, heavy)
-    forget()
+    once.forget()
     assert ours == specs(app.run())
 
 
@@ -116,7 +115,7 @@ def test_what_others_drew_is_shown_only_where_the_same_was_chosen(name):
     for kind in ("selectbox", "segmented_control", "number_input"):
         for key in [c.key for c in app.get(kind) if str(c.key).startswith(f"{name}_view_")]:
             shown = drawn(moved(app, kind, key).run())
-            forget()
+            once.forget()
             assert drawn(app.run()) == shown, key
 
 
